@@ -1,0 +1,109 @@
+package authserver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// maxPendingLogins bounds how many sign-ins one browser may have under way, and with it the cookie.
+const maxPendingLogins = 10
+
+// pendingLogin stands in the login cookie for one state that was sent to an identity provider.
+type pendingLogin struct {
+	State   string `json:"s"`
+	Expires int64  `json:"e"`
+}
+
+// rememberLogin ties a state to this browser. All pending sign-ins share one cookie, so that many
+// tabs do not grow the request headers without bound; the oldest gives way.
+func (s *Server) rememberLogin(w http.ResponseWriter, r *http.Request, state string) error {
+	pending := append(s.pendingLogins(r), pendingLogin{
+		State:   stateHash(state),
+		Expires: s.Now().Add(s.Lifetimes.Login).Unix(),
+	})
+	if len(pending) > maxPendingLogins {
+		pending = pending[len(pending)-maxPendingLogins:]
+	}
+	return s.setPendingLogins(w, pending)
+}
+
+// startedHere tells whether this browser was sent to an identity provider with state. Another
+// browser's callback would sign its person in to somebody else's request, or the reverse
+// (RFC 9700, section 4.7).
+func (s *Server) startedHere(r *http.Request, state string) bool {
+	hash := stateHash(state)
+	for _, p := range s.pendingLogins(r) {
+		if p.State == hash {
+			return true
+		}
+	}
+	return false
+}
+
+// forgetLogin removes a finished sign-in from the cookie.
+func (s *Server) forgetLogin(w http.ResponseWriter, r *http.Request, state string) {
+	hash := stateHash(state)
+	var left []pendingLogin
+	for _, p := range s.pendingLogins(r) {
+		if p.State != hash {
+			left = append(left, p)
+		}
+	}
+	if len(left) == 0 {
+		s.Cookies.Clear(w, sessions.LoginCookieName)
+		return
+	}
+	// Keeping a state that has been taken from the store harms nobody: it opens nothing again.
+	_ = s.setPendingLogins(w, left)
+}
+
+func (s *Server) pendingLogins(r *http.Request) []pendingLogin {
+	var all, live []pendingLogin
+	if err := s.Vault.OpenJSON(sessions.LoginCookie, s.Cookies.Get(r, sessions.LoginCookieName), &all); err != nil {
+		return nil
+	}
+	for _, p := range all {
+		if s.Now().Unix() < p.Expires {
+			live = append(live, p)
+		}
+	}
+	return live
+}
+
+func (s *Server) setPendingLogins(w http.ResponseWriter, pending []pendingLogin) error {
+	sealed, err := s.Vault.SealJSON(sessions.LoginCookie, pending)
+	if err != nil {
+		return err
+	}
+	s.Cookies.Set(w, sessions.LoginCookieName, sealed, s.Lifetimes.Login)
+	return nil
+}
+
+func stateHash(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return hex.EncodeToString(sum[:16])
+}
+
+// signedIn returns the session of this browser, or nil. A session whose person has since left the
+// allow-list is none.
+func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
+	cookie := s.Cookies.Get(r, sessions.SessionCookieName)
+	if cookie == "" {
+		return nil, nil
+	}
+	browser, err := s.Vault.LoadBrowser(r.Context(), cookie)
+	switch {
+	case errors.Is(err, sessions.ErrUnavailable):
+		return nil, &storeDown
+	case err != nil:
+		return nil, nil
+	}
+	if !s.Policy.Allows(browser.User.Email, joinGroups(browser.User.Groups)) {
+		return nil, nil
+	}
+	return &browser, nil
+}

@@ -1,0 +1,233 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// ticket is the hidden field of the consent form: everything that consent is asked for, sealed, so
+// that nothing in the form can be changed and nothing had to be written before a person decided.
+type ticket struct {
+	ID      sessions.ID `json:"i"`
+	Browser sessions.ID `json:"b"`           // the browser that was shown the page
+	Session sessions.ID `json:"s,omitempty"` // who was signed in there; zero for nobody
+	Request request     `json:"r"`
+	Expires int64       `json:"e"`
+}
+
+// askConsent shows the consent page. It comes before the identity provider is involved, and it
+// comes each time: a provider that answers silently would otherwise turn any link into a code
+// (MCP security best practices, "Confused Deputy Problem").
+func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) {
+	browser, trouble := s.signedIn(r)
+	if trouble != nil {
+		s.problem(w, r, *trouble)
+		return
+	}
+	if browser == nil {
+		if trouble := s.providersReady(r.Context()); trouble != nil {
+			s.problem(w, r, *trouble)
+			return
+		}
+		browser = &sessions.Browser{}
+	}
+	id, err := s.browserID(w, r)
+	if err != nil {
+		s.problem(w, r, s.sealingProblem(err))
+		return
+	}
+	sealed, err := s.Vault.SealJSON(sessions.ConsentTicket, ticket{
+		ID:      sessions.NewID(),
+		Browser: id,
+		Session: browser.ID,
+		Request: req,
+		Expires: s.Now().Add(s.Lifetimes.Login).Unix(),
+	})
+	if err != nil {
+		s.problem(w, r, s.sealingProblem(err))
+		return
+	}
+	pages.WriteConsent(w, r, s.consentView(client, req, browser.User.Email, sealed))
+}
+
+func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
+	resource := s.Resources.Find(req.Resource)
+	host, kind := clients.RedirectHost(req.RedirectURI)
+	view := pages.Consent{
+		Action:        ConsentPath,
+		Ticket:        sealed,
+		ClientName:    client.Name,
+		ClientHost:    client.VerifiedHost(),
+		Preregistered: client.Source == clients.Preregistered,
+		RedirectHost:  host,
+		RedirectKind:  pages.RedirectKind(kind),
+		ResourceName:  resource.Name,
+		Resource:      resource.URI,
+		OfflineAccess: client.MayRefresh(),
+		Account:       account,
+		SiteName:      s.SiteName,
+	}
+	if account != "" {
+		view.SwitchAction = ConsentPath
+	}
+	for _, scope := range req.Scopes {
+		view.Scopes = append(view.Scopes, pages.Scope{Name: scope})
+	}
+	for _, p := range s.Providers {
+		view.ProviderNames = append(view.ProviderNames, p.Name())
+	}
+	return view
+}
+
+// consent takes the decision of the consent form.
+func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
+	form, trouble := s.readOwnForm(w, r)
+	if trouble != nil {
+		s.problem(w, r, *trouble)
+		return
+	}
+	t, err := s.openTicket(r, form.Get("ticket"))
+	if err != nil {
+		s.problem(w, r, s.ticketProblem(err))
+		return
+	}
+	req := t.Request
+	// The client and the redirect URI are looked up again: what was registered may have changed
+	// while the page was open, and no redirect leaves without this check.
+	client, redirectURI, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	if trouble != nil {
+		s.problem(w, r, *trouble)
+		return
+	}
+	if s.Resources.Find(req.Resource) == nil {
+		s.redirectError(w, r, redirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		return
+	}
+	decision := form.Get("decision")
+	if decision != "allow" && decision != "deny" && decision != "switch" {
+		s.problem(w, r, unreadableRequest)
+		return
+	}
+	browser, trouble := s.signedIn(r)
+	if trouble != nil {
+		s.problem(w, r, *trouble)
+		return
+	}
+	// The page named an account; a decision counts for that session only.
+	stays := browser != nil && browser.ID == t.Session && decision == "allow" && req.Prompt == ""
+	if !stays && decision != "deny" {
+		if trouble := s.providersReady(r.Context()); trouble != nil {
+			s.problem(w, r, *trouble)
+			return
+		}
+	}
+	if err := s.Vault.Spend(r.Context(), "ticket", t.ID.String(), s.Lifetimes.Login); err != nil {
+		s.problem(w, r, s.ticketProblem(err))
+		return
+	}
+	if decision == "deny" {
+		s.recordConsent(r, client, req, false)
+		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		return
+	}
+	s.recordConsent(r, client, req, true)
+	if stays {
+		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		return
+	}
+	if decision == "switch" {
+		req.Prompt = "select_account"
+	}
+	s.startLogin(w, r, req, t.Browser)
+}
+
+// readOwnForm reads a POST of one of our own pages and refuses those that other sites send. The
+// ticket and its cookie already stop them; this stops them earlier and says so in the log.
+func (s *Server) readOwnForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		return nil, &problem{status: http.StatusMethodNotAllowed, text: "This address takes the form of a page only.", advice: startAgain}
+	}
+	if earlyData(r) {
+		return nil, &problem{status: http.StatusTooEarly, text: "Please send the form again.", advice: startAgain}
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return nil, &foreignPost
+	}
+	// A page with no-referrer posts "null" (Fetch standard, "append a request Origin header").
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "null" && origin != s.Issuer {
+		return nil, &foreignPost
+	}
+	form, refused := readForm(w, r)
+	if refused != nil {
+		return nil, &unreadableRequest
+	}
+	return form, nil
+}
+
+// openTicket opens a ticket for the browser that it was made for.
+func (s *Server) openTicket(r *http.Request, sealed string) (ticket, error) {
+	var t ticket
+	if err := s.Vault.OpenJSON(sessions.ConsentTicket, sealed, &t); err != nil {
+		return ticket{}, err
+	}
+	if s.Now().Unix() >= t.Expires {
+		return ticket{}, sessions.ErrExpired
+	}
+	if id, ok := s.knownBrowser(r); !ok || id != t.Browser {
+		return ticket{}, sessions.ErrInvalid
+	}
+	return t, nil
+}
+
+func (s *Server) ticketProblem(err error) problem {
+	if errors.Is(err, sessions.ErrUnavailable) {
+		return storeDown
+	}
+	return staleTicket
+}
+
+func (s *Server) sealingProblem(err error) problem {
+	if errors.Is(err, sessions.ErrUnavailable) {
+		return storeDown
+	}
+	return *s.internalProblem("sealing for the browser", err)
+}
+
+func (s *Server) recordConsent(r *http.Request, client *clients.Client, req request, allowed bool) {
+	s.Audit.Record(r.Context(), audit.Event{
+		Type: audit.Consent, Allowed: allowed, ClientID: client.Label(), ClientName: client.Name,
+		Resource: req.Resource, ClientAddr: s.ClientAddr(r),
+	})
+}
+
+// browserID returns the id of this browser, planting it when there is none. It ties consent tickets
+// to a browser and says nothing about who uses it.
+func (s *Server) browserID(w http.ResponseWriter, r *http.Request) (sessions.ID, error) {
+	if id, ok := s.knownBrowser(r); ok {
+		return id, nil
+	}
+	id := sessions.NewID()
+	sealed, err := s.Vault.SealJSON(sessions.ConsentCookie, id.String())
+	if err != nil {
+		return sessions.ID{}, err
+	}
+	s.Cookies.Set(w, sessions.ConsentCookieName, sealed, 24*time.Hour)
+	return id, nil
+}
+
+func (s *Server) knownBrowser(r *http.Request) (sessions.ID, bool) {
+	var text string
+	if err := s.Vault.OpenJSON(sessions.ConsentCookie, s.Cookies.Get(r, sessions.ConsentCookieName), &text); err != nil {
+		return sessions.ID{}, false
+	}
+	id, err := sessions.ParseID(text)
+	return id, err == nil
+}

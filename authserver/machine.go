@@ -1,0 +1,64 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// machine wraps what all endpoints that clients call directly have in common: browsers may read
+// the answer from any origin, since nothing here acts on a cookie; only POST is taken; and early
+// data, which an attacker on the network can replay, is refused (RFC 8470, section 5.2).
+func (s *Server) machine(serve func(http.ResponseWriter, *http.Request) *oauthError) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if oauthmeta.Preflight(w, r, "POST") {
+			return
+		}
+		if !methodAllowed(w, r, http.MethodPost) {
+			return
+		}
+		if earlyData(r) {
+			writeError(w, &oauthError{
+				code:        "invalid_request",
+				description: "send this request again after the TLS handshake",
+				status:      http.StatusTooEarly,
+			})
+			return
+		}
+		if err := serve(w, r); err != nil {
+			writeError(w, err)
+		}
+	}
+}
+
+func earlyData(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete
+}
+
+// authenticateClient finds out which client calls (RFC 6749, section 2.3). A failure is 401, with a
+// challenge for the scheme the client used.
+func (s *Server) authenticateClient(w http.ResponseWriter, r *http.Request, form map[string][]string) (*clients.Client, *oauthError) {
+	credentials, err := clients.ParseCredentials(r, form)
+	if err == nil {
+		var client *clients.Client
+		client, err = s.Clients.Authenticate(r.Context(), credentials)
+		if err == nil {
+			return client, nil
+		}
+	}
+	if r.Header.Get("Authorization") != "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+s.Issuer+`"`) // RFC 6749, section 5.2
+	}
+	switch {
+	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
+		w.Header().Del("WWW-Authenticate")
+		return nil, unavailable()
+	case errors.Is(err, clients.ErrUnknown):
+		return nil, invalidClient("this client is not registered here; register again")
+	default:
+		return nil, invalidClient("client authentication failed")
+	}
+}

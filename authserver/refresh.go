@@ -1,0 +1,95 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// errForeign refuses to rotate for a client that the grant does not belong to.
+var errForeign = errors.New("grant belongs to another client")
+
+// refreshGrant exchanges a refresh token (OAuth 2.1, section 4.3). Everything is checked before the
+// family is touched; only then is it rotated, in one atomic step.
+func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.Values) (*tokenResponse, *oauthError) {
+	presented := form.Get("refresh_token")
+	if presented == "" {
+		return nil, invalidRequest("refresh_token is missing")
+	}
+	grant, err := s.Vault.LoadGrant(r.Context(), presented)
+	if err != nil && !errors.Is(err, sessions.ErrReused) {
+		return nil, s.refreshError(r, grant, err)
+	}
+	var scopes []string
+	if err == nil {
+		if grant.ClientID != client.ID {
+			return nil, invalidGrant("the refresh token was issued to another client")
+		}
+		if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
+			return nil, refused
+		}
+		resource := s.Resources.Find(grant.Resource)
+		if resource == nil || !s.stillAdmitted(grant.User, resource) {
+			return nil, s.endGrant(r, grant)
+		}
+		var refused *oauthError
+		if scopes, refused = narrowed(form.Get("scope"), grant.Scopes, resource); refused != nil {
+			return nil, refused
+		}
+	}
+	// A token that is too old goes this way as well: ending its family is part of the atomic step.
+	now := s.Now()
+	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, s.Lifetimes.Grant, func(g *sessions.Grant) error {
+		if g.ClientID != client.ID {
+			return errForeign
+		}
+		g.UsedAt = now
+		g.ClientAddr = s.ClientAddr(r)
+		return nil
+	})
+	if err != nil {
+		return nil, s.refreshError(r, rotated, err)
+	}
+	answer, err := s.issueAccess(rotated, scopes)
+	if err != nil {
+		return nil, s.storeError("issuing an access token", err)
+	}
+	answer.RefreshToken = refresh
+	event := s.grantEvent(r, audit.TokenRefreshed, rotated)
+	event.Allowed = true
+	s.Audit.Record(r.Context(), event)
+	return answer, nil
+}
+
+// endGrant ends the grant of a person whom the allow-lists no longer admit.
+func (s *Server) endGrant(r *http.Request, grant sessions.Grant) *oauthError {
+	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
+		return s.storeError("revoking a grant", err)
+	}
+	event := s.grantEvent(r, audit.TokenRefreshed, grant)
+	event.Reason = "no longer on the allow-list"
+	s.Audit.Record(r.Context(), event)
+	return invalidGrant("the authorization no longer stands; authorize again")
+}
+
+// refreshError answers for a refresh token that cannot be exchanged. It is 400 invalid_grant, never
+// 401 and never 429: clients sign in again on the first and keep trying on the others.
+func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) *oauthError {
+	switch {
+	case errors.Is(err, sessions.ErrReused):
+		// The thief and the owner cannot be told apart; both start again (RFC 9700, section 4.14.2).
+		s.Audit.Record(r.Context(), s.grantEvent(r, audit.RefreshReplayed, grant))
+		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
+	case errors.Is(err, sessions.ErrUnavailable):
+		return unavailable()
+	case errors.Is(err, sessions.ErrInvalid), errors.Is(err, sessions.ErrExpired),
+		errors.Is(err, sessions.ErrNotFound), errors.Is(err, sessions.ErrRevoked), errors.Is(err, errForeign):
+		return invalidGrant("the refresh token is not valid, has expired or was revoked")
+	default:
+		return s.internal("rotating a grant", err)
+	}
+}

@@ -1,0 +1,56 @@
+package authserver
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// maxRegistration bounds a registration; real ones stay under 2 KiB.
+const maxRegistration = 16 << 10
+
+// register is the client registration endpoint (RFC 7591, section 3). It writes nothing anywhere:
+// the client id it answers is the registration itself, sealed.
+func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return invalidMetadata("send the client metadata as application/json")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRegistration))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		e := invalidMetadata("the client metadata is larger than 16 KiB")
+		e.status = http.StatusRequestEntityTooLarge
+		return e
+	}
+	if err != nil {
+		return invalidMetadata("the request body could not be read to its end")
+	}
+
+	answer, client, err := s.Clients.Register(body)
+	event := audit.Event{Type: audit.Registration, ClientAddr: s.ClientAddr(r)}
+	var refused *clients.MetadataError
+	switch {
+	case errors.As(err, &refused):
+		event.Reason = refused.Code
+		s.Audit.Record(r.Context(), event)
+		return &oauthError{code: refused.Code, description: refused.Description}
+	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, clients.ErrUnavailable):
+		return unavailable()
+	case err != nil:
+		return s.internal("registering a client", err)
+	}
+	event.Allowed, event.ClientID, event.ClientName = true, client.Label(), client.Name
+	s.Audit.Record(r.Context(), event)
+	writeJSON(w, http.StatusCreated, answer) // RFC 7591, section 3.2.1
+	return nil
+}
+
+func invalidMetadata(description string) *oauthError {
+	return &oauthError{code: "invalid_client_metadata", description: description}
+}

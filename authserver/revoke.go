@@ -1,0 +1,96 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// revoke is the revocation endpoint (RFC 7009). A refresh token ends its grant and with it every
+// access token of the grant; an access token ends alone. A token that is unknown, expired or
+// revoked already is answered with 200, since the client has what it wants (section 2.2).
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *oauthError {
+	form, refused := readForm(w, r)
+	if refused != nil {
+		return refused
+	}
+	token := form.Get("token")
+	if token == "" {
+		return invalidRequest("token is missing")
+	}
+	client, refused := s.authenticateClient(w, r, form)
+	if refused != nil {
+		return refused
+	}
+	// The kind shows in the token itself; token_type_hint is not needed (section 2.1).
+	revokeKind := s.revokeAccess
+	if strings.HasPrefix(token, sessions.RefreshToken.Prefix()) {
+		revokeKind = s.revokeRefresh
+	}
+	if refused := revokeKind(r, client, token); refused != nil {
+		return refused
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Access-Control-Allow-Origin", "*")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+var errNotYours = &oauthError{code: "invalid_grant", description: "the token was issued to another client"}
+
+func (s *Server) revokeAccess(r *http.Request, client *clients.Client, token string) *oauthError {
+	var access sessions.Access
+	if err := s.Vault.OpenAccess(token, &access); err != nil {
+		return alreadyGone(err)
+	}
+	if access.ClientID != client.Label() {
+		return errNotYours
+	}
+	left := time.Unix(access.ExpiresAt, 0).Sub(s.Now()) + time.Minute
+	if err := s.Vault.Revocations.Revoke(r.Context(), access.ID, left); err != nil {
+		return s.storeError("revoking an access token", err)
+	}
+	s.Audit.Record(r.Context(), audit.Event{
+		Type: audit.Revocation, Allowed: true, Reason: "access token, by its client",
+		Subject: access.Subject, Email: access.Email, ClientID: access.ClientID, ClientName: access.ClientName,
+		Resource: access.Resource, Grant: access.Grant.String(), ClientAddr: s.ClientAddr(r),
+	})
+	return nil
+}
+
+func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token string) *oauthError {
+	grant, err := s.Vault.LoadGrant(r.Context(), token)
+	if errors.Is(err, sessions.ErrReused) {
+		// An old generation is as good a proof of possession; using it ends the family.
+		_, _, err = s.Vault.RotateGrant(r.Context(), token, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
+		return alreadyGone(err)
+	}
+	if err != nil {
+		return alreadyGone(err)
+	}
+	if grant.ClientID != client.ID {
+		return errNotYours
+	}
+	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
+		return s.storeError("revoking a grant", err)
+	}
+	event := s.grantEvent(r, audit.Revocation, grant)
+	event.Allowed, event.Reason = true, "refresh token, by its client"
+	s.Audit.Record(r.Context(), event)
+	return nil
+}
+
+// alreadyGone turns the error of a token that opens nothing into success, and only that: a store
+// that cannot be reached must not look like a revocation.
+func alreadyGone(err error) *oauthError {
+	if errors.Is(err, sessions.ErrUnavailable) {
+		return unavailable()
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package authserver
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxScope bounds the scope parameter.
+const maxScope = 4 << 10
+
+// grantable turns a requested scope into what can be granted at a resource: the scopes that exist
+// there, in the order in which the operator listed them. Clients ask for scopes they learned
+// elsewhere (openid, offline_access, another server's), so others are left out rather than refused;
+// the answer says what was granted (RFC 6749, section 3.3). A request that names none which exist
+// gets the resource's default, all of its scopes, as the consent page will show.
+func grantable(requested string, resource *Resource) ([]string, *oauthError) {
+	if !validScope(requested) {
+		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
+	}
+	asked := strings.Fields(requested)
+	granted := make([]string, 0, len(resource.Scopes))
+	for _, scope := range resource.Scopes {
+		if slices.Contains(asked, scope) {
+			granted = append(granted, scope)
+		}
+	}
+	if len(granted) == 0 {
+		granted = append(granted, resource.Scopes...)
+	}
+	return granted, nil
+}
+
+// narrowed checks the scope of a refresh: it may leave scopes out, never add one (RFC 6749,
+// section 6). Names that exist nowhere, such as offline_access, are dropped as in the first request.
+func narrowed(requested string, granted []string, resource *Resource) ([]string, *oauthError) {
+	if requested == "" {
+		return granted, nil
+	}
+	if !validScope(requested) {
+		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
+	}
+	var kept []string
+	for _, scope := range strings.Fields(requested) {
+		switch {
+		case slices.Contains(granted, scope):
+			if !slices.Contains(kept, scope) {
+				kept = append(kept, scope)
+			}
+		case slices.Contains(resource.Scopes, scope):
+			return nil, invalidScope("scope asks for more than was granted; authorize again to widen it")
+		}
+	}
+	if len(kept) == 0 {
+		return granted, nil
+	}
+	return kept, nil
+}
+
+// validScope checks the characters of scope-token and the space between them (RFC 6749, section 3.3).
+func validScope(scope string) bool {
+	if len(scope) > maxScope {
+		return false
+	}
+	for i := range len(scope) {
+		c := scope[i]
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

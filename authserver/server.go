@@ -1,0 +1,152 @@
+// Package authserver is the OAuth 2.1 authorization server: the browser leg (authorization request,
+// consent, sign-in, code) and the machine leg (token, revocation, registration). It sees no MCP
+// message and guards no resource; what it issues is checked elsewhere.
+package authserver
+
+import (
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// The endpoints, below the issuer.
+const (
+	AuthorizePath = "/oauth2/auth"
+	ConsentPath   = "/oauth2/consent"
+	LoginPath     = "/oauth2/login"
+	CallbackPath  = "/oauth2/callback"
+	TokenPath     = "/oauth2/token"
+	RevokePath    = "/oauth2/revoke"
+	RegisterPath  = "/oauth2/register"
+)
+
+// Resource is a protected resource that tokens can be issued for.
+type Resource struct {
+	// The resource identifier (RFC 8707), in canonical form.
+	URI string
+
+	// What people call it. May be empty.
+	Name string
+
+	// The scopes that exist here. A request for others is granted without them.
+	Scopes []string
+
+	// Who may use it, beyond the rules of the whole site. Nil adds nothing.
+	Policy *access.Policy
+}
+
+// Resources knows the protected resources of one issuer.
+type Resources interface {
+	// Find returns the resource that a resource indicator names, by its identifier or by an address
+	// within it. Nil means there is none.
+	Find(indicator string) *Resource
+
+	// Default returns the resource that is meant when a client names none, or nil when that would
+	// be a guess. Clients of the 2025-03-26 revision of MCP never name one.
+	Default() *Resource
+
+	// All lists the resources, in the operator's order.
+	All() []*Resource
+}
+
+// Lifetimes bounds what is issued. Zero values are not usable; DefaultLifetimes are.
+type Lifetimes struct {
+	Login   time.Duration // from the consent page to the callback
+	Code    time.Duration
+	Access  time.Duration
+	Grant   sessions.GrantPolicy
+	Browser time.Duration
+}
+
+// DefaultLifetimes are short where a leak would hurt and long where a person would have to sign in.
+func DefaultLifetimes() Lifetimes {
+	return Lifetimes{
+		Login:   10 * time.Minute,
+		Code:    time.Minute,
+		Access:  time.Hour,
+		Grant:   sessions.GrantPolicy{Sliding: 30 * 24 * time.Hour, Grace: time.Minute},
+		Browser: 12 * time.Hour,
+	}
+}
+
+// Config is what a Server is made of. Every field without a default is needed.
+type Config struct {
+	// The issuer identifier (RFC 8414, section 2): an origin, without a trailing slash.
+	Issuer string
+
+	Resources Resources
+	Clients   *clients.Registry
+	Providers []identity.Provider
+
+	// Who may sign in at all.
+	Policy *access.Policy
+
+	Vault     *sessions.Vault
+	Cookies   sessions.Cookies
+	Lifetimes Lifetimes
+
+	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
+	CallbackPaths map[string]string
+
+	// ClientAddr tells the network address a request really comes from.
+	ClientAddr func(*http.Request) string
+
+	// What people call the site. Default: the issuer's host.
+	SiteName string
+
+	Audit  audit.Recorder
+	Logger *zap.Logger
+	Now    func() time.Time
+}
+
+// Server answers the authorization server's endpoints of one issuer.
+type Server struct {
+	Config
+	endpoints map[string]http.HandlerFunc
+	providers map[string]identity.Provider
+	logins    *sessions.OneTime[login]
+}
+
+// New makes a server. It does no I/O.
+func New(c Config) *Server {
+	s := &Server{
+		Config:    c,
+		providers: make(map[string]identity.Provider, len(c.Providers)),
+		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+	}
+	s.endpoints = map[string]http.HandlerFunc{
+		AuthorizePath: s.authorize,
+		ConsentPath:   s.consent,
+		LoginPath:     s.passwordLogin,
+		TokenPath:     s.machine(s.token),
+		RevokePath:    s.machine(s.revoke),
+		RegisterPath:  s.machine(s.register),
+	}
+	for _, p := range c.Providers {
+		s.providers[p.ID()] = p
+		if _, ok := p.(identity.Redirecting); ok {
+			s.endpoints[s.callbackPath(p)] = s.callback
+		}
+	}
+	return s
+}
+
+// Endpoint returns the handler of an endpoint, or nil when the path is none of ours. Paths are
+// compared byte for byte: another spelling of an endpoint is a path of the protected site.
+func (s *Server) Endpoint(path string) http.HandlerFunc {
+	return s.endpoints[path]
+}
+
+func (s *Server) callbackPath(p identity.Provider) string {
+	if path := s.CallbackPaths[p.ID()]; path != "" {
+		return path
+	}
+	return CallbackPath
+}

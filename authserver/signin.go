@@ -1,0 +1,151 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// signIn decides whether the person whom a provider named may come in, begins a browser session for
+// them and goes on to the code.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provider, l login, user identity.User) {
+	event := audit.Event{
+		Type: audit.SignIn, Subject: user.Subject, Email: user.Email, Provider: p.ID(),
+		Resource: l.Request.Resource, ClientAddr: s.ClientAddr(r),
+	}
+	rule, err := s.Policy.Check(user)
+	if err == nil {
+		_, err = s.admits(l.Request.Resource, user)
+	}
+	if err != nil {
+		event.Reason = err.Error()
+		s.Audit.Record(r.Context(), event)
+		s.problem(w, r, deniedProblem(err, user))
+		return
+	}
+	event.Allowed, event.Reason = true, rule
+	s.Audit.Record(r.Context(), event)
+
+	// A new session at each sign-in: a cookie planted before never becomes a session, and the one
+	// that was there ends.
+	if old := s.Cookies.Get(r, sessions.SessionCookieName); old != "" {
+		if err := s.Vault.DeleteBrowser(r.Context(), old); errors.Is(err, sessions.ErrUnavailable) {
+			s.problem(w, r, storeDown)
+			return
+		}
+	}
+	now := s.Now()
+	cookie, err := s.Vault.CreateBrowser(r.Context(), sessions.Browser{
+		User: userOf(user), AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
+	}, s.Lifetimes.Browser)
+	if err != nil {
+		s.problem(w, r, s.sealingProblem(err))
+		return
+	}
+	s.Cookies.Set(w, sessions.SessionCookieName, cookie, s.Lifetimes.Browser)
+
+	client, err := s.Clients.Lookup(r.Context(), l.Request.ClientID)
+	if err != nil || !client.Redirect(l.Request.RedirectURI) {
+		s.problem(w, r, unknownClient)
+		return
+	}
+	s.finish(w, r, client, l.Request, userOf(user), now)
+}
+
+// admits checks the additional rules of a resource.
+func (s *Server) admits(uri string, user identity.User) (string, error) {
+	resource := s.Resources.Find(uri)
+	if resource == nil {
+		return "", errors.New("the resource is no longer served here")
+	}
+	if resource.Policy == nil {
+		return "", nil
+	}
+	return resource.Policy.Check(user)
+}
+
+// finish issues the code for a request that was consented to, for a person who is signed in.
+func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, user sessions.User, authTime time.Time) {
+	resource := s.Resources.Find(req.Resource)
+	if resource == nil {
+		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		return
+	}
+	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
+		s.problem(w, r, notAllowed(user.Email))
+		return
+	}
+	host, _ := clients.RedirectHost(req.RedirectURI)
+	code, err := s.Vault.IssueCode(r.Context(), sessions.Code{
+		ClientID:      req.ClientID,
+		RedirectURI:   req.RedirectURI,
+		Challenge:     req.Challenge,
+		Resource:      req.Resource,
+		Scopes:        req.Scopes,
+		User:          user,
+		ClientLabel:   client.Label(),
+		ClientName:    client.Name,
+		RedirectHost:  host,
+		Grant:         sessions.NewID(),
+		AuthTime:      authTime,
+		OfflineAccess: client.MayRefresh(),
+	}, s.Lifetimes.Code)
+	if err != nil {
+		s.problem(w, r, s.sealingProblem(err))
+		return
+	}
+	s.redirectCode(w, r, req, client.Name, code)
+}
+
+// deniedProblem tells a person why they may not come in, as far as they can do something about it.
+func deniedProblem(err error, user identity.User) problem {
+	var denied *access.Denied
+	if errors.As(err, &denied) {
+		switch denied.Reason {
+		case access.UnverifiedEmail:
+			return problem{
+				status: http.StatusForbidden,
+				title:  "Your e-mail address is not verified",
+				text:   "You are signed in as " + quoted(user.Email) + ", but the identity provider has not verified that this address is yours.",
+				advice: "Verify the address at the identity provider, then connect again.",
+			}
+		case access.NoEmail:
+			return problem{
+				status: http.StatusForbidden,
+				title:  "Your account has no e-mail address",
+				text:   "The identity provider did not tell an e-mail address for your account, and access here is given by address.",
+				advice: "Add an e-mail address to your account at the identity provider, or ask the operator of this server.",
+			}
+		}
+	}
+	return notAllowed(user.Email)
+}
+
+func notAllowed(email string) problem {
+	who := "this account"
+	if email != "" {
+		who = quoted(email)
+	}
+	return problem{
+		status: http.StatusForbidden,
+		title:  "This account has no access",
+		text:   "You signed in as " + who + ", which is not on the list of accounts that may use this server.",
+		advice: "Sign in with another account, or ask the operator of this server for access.",
+	}
+}
+
+func quoted(email string) string {
+	if email == "" {
+		return "an account without an e-mail address"
+	}
+	return email
+}
+
+func joinGroups(groups []string) string { return strings.Join(groups, ",") }

@@ -1,0 +1,243 @@
+package mcpauth
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// parseAllow reads one allow rule. Syntax:
+//
+//	allow domain <domain...>
+//	allow email  <address...>
+//	allow group  <group...>
+//	allow any
+func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
+	const usage = "write allow domain|email|group <value...>, or allow any"
+	if !d.NextArg() {
+		return d.Err("allow needs to say who; " + usage)
+	}
+	kind := d.Val()
+	values := d.RemainingArgs()
+	var target *[]string
+	switch kind {
+	case "domain":
+		target = &allow.Domains
+	case "email":
+		target = &allow.Emails
+	case "group":
+		target = &allow.Groups
+	case "any":
+		if len(values) > 0 {
+			return d.Err(`"allow any" lets everyone in and takes no value; ` + usage)
+		}
+		allow.Any = true
+		return nil
+	default:
+		return d.Errf("allow %s: unknown rule; %s", kind, usage)
+	}
+	if len(values) == 0 {
+		return d.Errf("allow %s needs a value; %s", kind, usage)
+	}
+	*target = append(*target, values...)
+	if _, err := allow.policy(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// parseResource reads one resource. Syntax:
+//
+//	resource <path> [<more paths...>] {
+//	    name   <text>
+//	    scopes <scope...>
+//	    allow  ...
+//	}
+func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
+	resource := &Resource{Paths: d.RemainingArgs()}
+	if len(resource.Paths) == 0 {
+		return nil, d.Err("resource needs a path, such as /github/*")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "name":
+			if err := oneArg(d, &resource.Name); err != nil {
+				return nil, err
+			}
+		case "scopes":
+			scopes := d.RemainingArgs()
+			if len(scopes) == 0 {
+				return nil, d.Err("scopes needs at least one scope, such as github:read")
+			}
+			resource.Scopes = append(resource.Scopes, scopes...)
+		case "allow":
+			if resource.Allow == nil {
+				resource.Allow = new(Allow)
+			}
+			if err := parseAllow(d, resource.Allow); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow", d.Val())
+		}
+	}
+	if err := resource.load(); err != nil {
+		return nil, d.WrapErr(err)
+	}
+	return resource, nil
+}
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
+//
+//	oidc <issuer> {
+//	    client_id      <id>
+//	    client_secret  <{env.NAME} | {file./path}>
+//	    scopes         <scope...>
+//	    redirect_url   <url>
+//	    groups_claim   <claim>
+//	    email_claim    <claim>
+//	    hosted_domain  <domain...>
+//	    auth_param     <name> <value>
+//	    algorithms     <algorithm...>
+//	    trust_unverified_email
+//	    id             <id>
+//	    name           <text>
+//	}
+func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the provider's name
+	if !d.AllArgs(&o.Issuer) {
+		return d.Err("oidc takes the provider's issuer, such as https://accounts.google.com")
+	}
+	texts := map[string]*string{
+		"client_id": &o.ClientID, "client_secret": &o.ClientSecret, "redirect_url": &o.RedirectURL,
+		"groups_claim": &o.GroupsClaim, "email_claim": &o.EmailClaim, "id": &o.ID, "name": &o.Name,
+	}
+	lists := map[string]*[]string{"scopes": &o.Scopes, "hosted_domain": &o.HostedDomains, "algorithms": &o.Algorithms}
+	for d.NextBlock(0) {
+		name := d.Val()
+		if target, ok := texts[name]; ok {
+			if err := oneArg(d, target); err != nil {
+				return err
+			}
+			continue
+		}
+		if target, ok := lists[name]; ok {
+			values := d.RemainingArgs()
+			if len(values) == 0 {
+				return d.Errf("%s needs a value", name)
+			}
+			*target = append(*target, values...)
+			continue
+		}
+		switch name {
+		case "auth_param":
+			var key, value string
+			if !d.AllArgs(&key, &value) {
+				return d.Err("auth_param takes a name and a value")
+			}
+			if o.AuthParams == nil {
+				o.AuthParams = make(map[string]string)
+			}
+			o.AuthParams[key] = value
+		case "trust_unverified_email":
+			if d.NextArg() {
+				return d.Err("trust_unverified_email takes no value")
+			}
+			o.TrustUnverifiedEmail = true
+		default:
+			return d.Errf("unknown option %q; oidc knows: client_id, client_secret, scopes, redirect_url, groups_claim, email_claim, "+
+				"hosted_domain, auth_param, algorithms, trust_unverified_email, id, name", name)
+		}
+	}
+	if o.ClientID == "" {
+		return d.Errf("oidc %s: client_id is missing; write the client id that the provider gave out", o.Issuer)
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
+//
+//	local {
+//	    user <email> <hash> {
+//	        name   <text>
+//	        groups <group...>
+//	    }
+//	    name <text>
+//	    id   <id>
+//	}
+//
+// The hash is what `caddy hash-password` prints.
+func (l *Local) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the provider's name
+	if d.NextArg() {
+		return d.Err(`local takes no value; write "user <email> <hash>" inside its block`)
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "user":
+			user, err := parseLocalUser(d)
+			if err != nil {
+				return err
+			}
+			l.Users = append(l.Users, user)
+		case "name":
+			if err := oneArg(d, &l.Name); err != nil {
+				return err
+			}
+		case "id":
+			if err := oneArg(d, &l.ID); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unknown option %q; local knows: user, name, id", d.Val())
+		}
+	}
+	if len(l.Users) == 0 {
+		return d.Err(`local has no user; write "user <email> <hash>", with a hash from "caddy hash-password"`)
+	}
+	return nil
+}
+
+func parseLocalUser(d *caddyfile.Dispenser) (LocalUser, error) {
+	var user LocalUser
+	if !d.AllArgs(&user.Email, &user.Hash) {
+		return user, d.Err(`user takes an e-mail address and a hash from "caddy hash-password"`)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "name":
+			if err := oneArg(d, &user.Name); err != nil {
+				return user, err
+			}
+		case "groups":
+			user.Groups = append(user.Groups, d.RemainingArgs()...)
+		default:
+			return user, d.Errf("unknown option %q; user knows: name, groups", d.Val())
+		}
+	}
+	return user, nil
+}
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store caddy
+func (s *CaddyStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return onlyName(d) }
+
+// UnmarshalCaddyfile sets up the store from Caddyfile tokens. Syntax:
+//
+//	store memory
+func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return onlyName(d) }
+
+func onlyName(d *caddyfile.Dispenser) error {
+	d.Next() // consume the store's name
+	if name := d.Val(); d.NextArg() || d.NextBlock(0) {
+		return d.Errf("store %s takes no options", name)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*OIDC)(nil)
+	_ caddyfile.Unmarshaler = (*Local)(nil)
+	_ caddyfile.Unmarshaler = (*CaddyStore)(nil)
+	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
+)

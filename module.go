@@ -1,0 +1,256 @@
+package mcpauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler puts OAuth 2.1 in front of MCP servers. It is an authorization server, which signs people
+// in at an identity provider and issues tokens to MCP clients, and the guard of the protected
+// resources behind it: it answers its own endpoints, checks the token of every other request and
+// calls the next handler, which is usually `reverse_proxy`.
+//
+// Its endpoints are the metadata documents below `/.well-known/` (RFC 9728, RFC 8414, OpenID
+// Connect Discovery) and
+//
+// Path | What for
+// -----|---------
+// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
+// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+//
+// Once a request has passed, these placeholders are set:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | The person's subject at the identity provider
+// `{http.auth.user.email}` | The verified e-mail address
+// `{http.auth.user.name}` | The person's name
+// `{http.auth.user.groups}` | The person's groups, separated by commas
+// `{http.auth.user.issuer}` | The identity provider
+// `{http.auth.user.client_id}` | The MCP client, in a short and stable form
+// `{http.auth.user.client_name}` | The name the client gave itself
+// `{http.auth.user.scope}` | The scopes of the token, separated by spaces
+// `{http.auth.user.resource}` | The protected resource
+type Handler struct {
+	// The issuer: the site's public origin, such as `https://mcp.example.com`. Default: the host of
+	// the request, where that is safe: over TLS when it is also the server name of the handshake,
+	// or on loopback. Anything else is refused with an error.
+	Issuer string `json:"issuer,omitempty"`
+
+	// What people call the site; shown on its pages. Default: the issuer's host.
+	Name string `json:"name,omitempty"`
+
+	// The protected resources. Default: the whole site is one.
+	Resources []*Resource `json:"resources,omitempty"`
+
+	Options
+
+	runtime   *runtime
+	guard     *sseproxy.Guard
+	lifetimes authserver.Lifetimes
+	logger    *zap.Logger
+
+	fixed   *site // of the configured issuer
+	derived derivedSites
+}
+
+// noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
+const noIssuer = "https://issuer.invalid"
+
+var (
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", or "local { user <email> <hash> }" for passwords`)
+	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
+)
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.mcp_auth", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision joins the handler's settings with the app's defaults and prepares the site. It does no
+// I/O: an identity provider or a store that is down keeps nobody's Caddy from starting.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	module, err := ctx.App("mcp_auth")
+	if err != nil {
+		return fmt.Errorf("loading the mcp_auth app: %w", err)
+	}
+	app := module.(*App)
+	if err := h.load(ctx, &h.Options); err != nil {
+		return err
+	}
+	h.inherit(&app.Options)
+	if err := h.complete(); err != nil {
+		return err
+	}
+	if h.runtime, err = app.runtime(h.store, h.keys); err != nil {
+		return err
+	}
+	for _, r := range h.Resources {
+		if err := r.load(); err != nil {
+			return err
+		}
+	}
+	h.guard = sseproxy.New(sseproxy.Config{Streams: streams})
+	endStreamsAtExit(ctx)
+
+	if h.Issuer == "" {
+		for _, redirectURL := range h.callbacks {
+			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
+		}
+		// Mistakes that do not depend on the issuer show now rather than at the first request.
+		_, err := h.newSite(noIssuer)
+		return err
+	}
+	issuer, err := checkIssuer(caddy.NewReplacer().ReplaceAll(h.Issuer, ""))
+	if err != nil {
+		return err
+	}
+	h.fixed, err = h.newSite(issuer)
+	return err
+}
+
+// complete checks that the settings add up to something that lets the right people in.
+func (h *Handler) complete() error {
+	var err error
+	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
+		return err
+	}
+	if len(h.providers) == 0 {
+		return errNoProvider
+	}
+	if h.policy == nil {
+		return errNoRule
+	}
+	ids := make(map[string]bool)
+	for _, p := range h.providers {
+		if ids[p.ID()] {
+			return fmt.Errorf("two providers have the id %q; give one of them another with the id option", p.ID())
+		}
+		ids[p.ID()] = true
+	}
+	return nil
+}
+
+// ServeHTTP answers the endpoints of the authorization server and guards everything else.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	s, err := h.site(r)
+	if err != nil {
+		return err
+	}
+	path := requestedPath(r)
+	if endpoint := s.auth.Endpoint(path); endpoint != nil {
+		if err := h.runtime.load(r.Context()); err != nil {
+			h.logger.Error("loading the key ring", zap.Error(err))
+		}
+		hideFromAccessLog(r, path)
+		endpoint(w, r)
+		return nil
+	}
+	if s.wellKnown(w, r, path) {
+		return nil
+	}
+	res, ok := s.resources.paths.Match(path)
+	if !ok {
+		sseproxy.CleanRequest(r)
+		return next.ServeHTTP(w, r)
+	}
+	return h.protect(w, r, s, res, path, next)
+}
+
+// requestedPath is the path as the client sent it. Directives before this one may have rewritten the
+// request for the upstream; which resource it is for is decided by what was asked for.
+func requestedPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL.Path
+	}
+	return r.URL.Path
+}
+
+// hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
+// access log, which writes query strings and the Location header. The audit log has them.
+func hideFromAccessLog(r *http.Request, path string) {
+	switch path {
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+		return
+	}
+	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+}
+
+func clientAddr(r *http.Request) string {
+	addr, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return addr
+}
+
+// endStreamsAtExit ends open streams when the process goes down, since servers wait for them. It
+// hears of reloads too, and leaves streams alone then.
+func endStreamsAtExit(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return
+	}
+	server.RegisterOnShutdown(func() {
+		if caddy.Exiting() {
+			streams.EndAll(errExiting)
+		}
+	})
+}
+
+var errExiting = errors.New("server is shutting down")
+
+// maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
+const maxDerivedSites = 1024
+
+// derivedSites holds the sites whose issuers were derived from requests.
+type derivedSites struct {
+	mu    sync.RWMutex
+	sites map[string]*site
+}
+
+// site returns the site that a request is for.
+func (h *Handler) site(r *http.Request) (*site, error) {
+	if h.fixed != nil {
+		return h.fixed, nil
+	}
+	issuer, err := deriveIssuer(r)
+	if err != nil {
+		return nil, err
+	}
+	h.derived.mu.RLock()
+	s := h.derived.sites[issuer]
+	h.derived.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	if s, err = h.newSite(issuer); err != nil {
+		return nil, caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	h.derived.mu.Lock()
+	defer h.derived.mu.Unlock()
+	if h.derived.sites == nil || len(h.derived.sites) >= maxDerivedSites {
+		h.derived.sites = make(map[string]*site)
+	}
+	h.derived.sites[issuer] = s
+	return s, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,226 @@
+package mcpauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
+)
+
+// Options are the settings that the app holds as defaults for all sites, and that each handler may
+// give for itself. What a handler gives takes the place of the default as a whole.
+type Options struct {
+	// Where people sign in: modules in the namespace `mcp_auth.providers`. The first one is used.
+	// At least one is needed.
+	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
+
+	// Who may sign in. Needed: nobody is let in by default.
+	Allow *Allow `json:"allow,omitempty"`
+
+	// Where sessions are kept: a module in the namespace `mcp_auth.stores`. Default: `caddy`, the
+	// storage that Caddy itself is configured with.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mcp_auth.stores inline_key=store"`
+
+	// Secrets that everything is sealed with, each of at least 32 bytes: the first one seals, all of
+	// them open. Give them as `{env.NAME}` or `{file./path}`. Needed only where several machines
+	// share no storage. Default: a key ring that is made and rotated in the store.
+	Keys []string `json:"keys,omitempty"`
+
+	// How long an access token is accepted, at most 24h. Short lifetimes limit what a leaked token
+	// is worth; clients refresh by themselves. Default: `1h`.
+	AccessTokenLifetime caddy.Duration `json:"access_token_lifetime,omitempty"`
+
+	// How long a client stays connected without being used; each refresh begins the time anew.
+	// Default: `30d`.
+	RefreshTokenLifetime caddy.Duration `json:"refresh_token_lifetime,omitempty"`
+
+	// For how long a refresh token that has just been replaced still answers with its successor, so
+	// that clients which refresh in parallel or lose an answer stay connected. At most 10m.
+	// Default: `60s`.
+	RefreshGrace caddy.Duration `json:"refresh_grace,omitempty"`
+
+	// How long an authorization code can be exchanged, at most 10m. Default: `60s`.
+	CodeLifetime caddy.Duration `json:"code_lifetime,omitempty"`
+
+	// How long a person may take from the consent page to the end of the sign-in, at most 1h.
+	// Default: `10m`.
+	LoginLifetime caddy.Duration `json:"login_lifetime,omitempty"`
+
+	// How long a browser stays signed in, so that connecting another client needs no new sign-in.
+	// Default: `12h`.
+	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
+
+	providers []identity.Provider
+	callbacks map[string]string // path of a provider's callback, where it is not the usual one
+	policy    *access.Policy
+	store     StoreModule
+	keys      [][]byte
+}
+
+// Allow lists who may sign in. A person needs to match one entry.
+type Allow struct {
+	// Domains of verified e-mail addresses. `example.com` does not cover subdomains;
+	// `*.example.com` covers them only.
+	Domains []string `json:"domains,omitempty"`
+
+	// Verified e-mail addresses.
+	Emails []string `json:"emails,omitempty"`
+
+	// Groups, as the identity provider names them.
+	Groups []string `json:"groups,omitempty"`
+
+	// Everyone who has an account at the identity provider. With a public provider this is
+	// everyone. Default: `false`.
+	Any bool `json:"any,omitempty"`
+}
+
+// ProviderModule is what a module in the namespace `mcp_auth.providers` implements.
+type ProviderModule interface {
+	caddy.Module
+
+	// Provider returns the provider. It does no I/O.
+	Provider() (identity.Provider, error)
+}
+
+// callbackPather is implemented by provider modules whose redirect URL is configured.
+type callbackPather interface {
+	redirectURL() string
+}
+
+func (a *Allow) policy() (*access.Policy, error) {
+	if a == nil {
+		return nil, nil
+	}
+	var rules []access.Rule
+	add := func(kind string, values []string) {
+		for _, v := range values {
+			rules = append(rules, access.Rule{Kind: kind, Value: v})
+		}
+	}
+	add("domain", a.Domains)
+	add("email", a.Emails)
+	add("group", a.Groups)
+	if a.Any {
+		rules = append(rules, access.Rule{Kind: "any"})
+	}
+	return access.NewPolicy(rules)
+}
+
+// load provisions the modules named in the options and resolves placeholders. It does no I/O.
+func (o *Options) load(ctx caddy.Context, owner any) error {
+	if len(o.ProvidersRaw) > 0 {
+		modules, err := ctx.LoadModule(owner, "ProvidersRaw")
+		if err != nil {
+			return fmt.Errorf("loading providers: %w", err)
+		}
+		o.callbacks = make(map[string]string)
+		for _, m := range modules.([]any) {
+			module := m.(ProviderModule)
+			p, err := module.Provider()
+			if err != nil {
+				return err
+			}
+			if redirecting, ok := module.(callbackPather); ok && redirecting.redirectURL() != "" {
+				o.callbacks[p.ID()] = redirecting.redirectURL()
+			}
+			o.providers = append(o.providers, p)
+		}
+	}
+	if o.StoreRaw != nil {
+		module, err := ctx.LoadModule(owner, "StoreRaw")
+		if err != nil {
+			return fmt.Errorf("loading the store: %w", err)
+		}
+		o.store = module.(StoreModule)
+	}
+	var err error
+	if o.policy, err = o.Allow.policy(); err != nil {
+		return err
+	}
+	for i, key := range o.Keys {
+		secret, err := secretValue(key)
+		if err != nil {
+			return fmt.Errorf("key %d: %w", i+1, err)
+		}
+		o.keys = append(o.keys, []byte(secret))
+	}
+	return nil
+}
+
+// inherit fills what is not set from the defaults.
+func (o *Options) inherit(d *Options) {
+	if len(o.providers) == 0 {
+		o.providers, o.callbacks = d.providers, d.callbacks
+	}
+	if o.policy == nil {
+		o.policy = d.policy
+	}
+	if o.store == nil {
+		o.store = d.store
+	}
+	if len(o.keys) == 0 {
+		o.keys = d.keys
+	}
+	for _, pair := range []struct{ own, shared *caddy.Duration }{
+		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},
+		{&o.RefreshTokenLifetime, &d.RefreshTokenLifetime},
+		{&o.RefreshGrace, &d.RefreshGrace},
+		{&o.CodeLifetime, &d.CodeLifetime},
+		{&o.LoginLifetime, &d.LoginLifetime},
+		{&o.BrowserSessionLifetime, &d.BrowserSessionLifetime},
+	} {
+		if *pair.own == 0 {
+			*pair.own = *pair.shared
+		}
+	}
+}
+
+// lifetimes joins the settings with the defaults and checks their bounds.
+func (o *Options) lifetimes() (authserver.Lifetimes, error) {
+	l := authserver.DefaultLifetimes()
+	for _, setting := range []struct {
+		name   string
+		value  caddy.Duration
+		most   time.Duration
+		target *time.Duration
+	}{
+		{"access_token_lifetime", o.AccessTokenLifetime, 24 * time.Hour, &l.Access},
+		{"refresh_token_lifetime", o.RefreshTokenLifetime, 400 * 24 * time.Hour, &l.Grant.Sliding},
+		{"refresh_grace", o.RefreshGrace, 10 * time.Minute, &l.Grant.Grace},
+		{"code_lifetime", o.CodeLifetime, 10 * time.Minute, &l.Code},
+		{"login_lifetime", o.LoginLifetime, time.Hour, &l.Login},
+		{"browser_session_lifetime", o.BrowserSessionLifetime, 30 * 24 * time.Hour, &l.Browser},
+	} {
+		value := time.Duration(setting.value)
+		switch {
+		case value == 0:
+		case value < time.Second || value > setting.most:
+			return l, fmt.Errorf("%s is %s: it must be between 1s and %s", setting.name, value, setting.most)
+		default:
+			*setting.target = value
+		}
+	}
+	if l.Access > l.Grant.Sliding {
+		return l, errors.New("refresh_token_lifetime is shorter than access_token_lifetime: clients could never refresh")
+	}
+	return l, nil
+}
+
+// secretValue resolves the placeholders of a secret. An empty result is an error: an unset variable
+// must not become an empty secret.
+func secretValue(s string) (string, error) {
+	value, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
+	if err != nil {
+		return "", fmt.Errorf("resolving %s: %w", s, err)
+	}
+	if value == "" {
+		return "", fmt.Errorf("%s is empty", s)
+	}
+	return value, nil
+}

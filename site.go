@@ -1,0 +1,128 @@
+package mcpauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
+
+// site is everything that belongs to one issuer. What it seals or stores opens at no other one.
+type site struct {
+	issuer    string
+	resources *resourceSet
+	policy    *access.Policy
+	auth      *authserver.Server
+	vault     *sessions.Vault
+
+	metadata, openID []byte // the authorization server's document and its OpenID alias
+}
+
+// newSite prepares an issuer. It does no I/O.
+func (h *Handler) newSite(issuer string) (*site, error) {
+	resources, err := newResourceSet(issuer, h.Resources)
+	if err != nil {
+		return nil, err
+	}
+	callbacks := make(map[string]string, len(h.callbacks))
+	for id, redirectURL := range h.callbacks {
+		u, err := url.Parse(redirectURL)
+		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
+			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
+		}
+		callbacks[id] = u.Path
+	}
+	vault := &sessions.Vault{
+		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
+	}
+	registry, err := clients.New(clients.Config{
+		Ring: h.runtime.ring, Tenant: issuer, Now: time.Now, DynamicRegistration: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	s.auth = authserver.New(authserver.Config{
+		Issuer:        issuer,
+		Resources:     resources,
+		Clients:       registry,
+		Providers:     h.providers,
+		Policy:        h.policy,
+		Vault:         vault,
+		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
+		Lifetimes:     h.lifetimes,
+		CallbackPaths: callbacks,
+		ClientAddr:    clientAddr,
+		SiteName:      h.siteName(issuer),
+		Audit:         audit.Log{Logger: h.logger.Named("audit")},
+		Logger:        h.logger,
+		Now:           time.Now,
+	})
+	document := s.auth.Metadata()
+	if s.metadata, err = json.Marshal(document); err != nil {
+		return nil, fmt.Errorf("encoding metadata: %w", err)
+	}
+	if s.openID, err = json.Marshal(document.OpenID()); err != nil {
+		return nil, fmt.Errorf("encoding metadata: %w", err)
+	}
+	return s, nil
+}
+
+// wellKnown answers metadata requests, in every position where clients look. It reports whether the
+// path was one. On a site that is protected only in parts, other people's well-known documents are
+// none of ours.
+func (s *site) wellKnown(w http.ResponseWriter, r *http.Request, path string) bool {
+	document, base := oauthmeta.WellKnown(path)
+	if document == oauthmeta.NotWellKnown {
+		return false
+	}
+	if body := s.document(document, base); body != nil {
+		oauthmeta.WriteDocument(w, r, body)
+		return true
+	}
+	inserted := strings.HasPrefix(path, "/.well-known/") && document != oauthmeta.OtherWellKnown
+	if _, guarded := s.resources.paths.Match(path); !guarded && !inserted {
+		return false
+	}
+	oauthmeta.WriteNotFound(w, r)
+	return true
+}
+
+// document returns the metadata that a client asks for at base, or nil. A client that takes a
+// resource for the issuer finds the one issuer there is.
+func (s *site) document(document oauthmeta.Document, base string) []byte {
+	resource := s.resources.metadata(base)
+	if resource == nil {
+		return nil
+	}
+	switch document {
+	case oauthmeta.ProtectedResourceDocument:
+		body, err := json.Marshal(resource)
+		if err != nil {
+			return nil
+		}
+		return body
+	case oauthmeta.AuthorizationServerDocument:
+		return s.metadata
+	case oauthmeta.OpenIDDocument:
+		return s.openID
+	}
+	return nil
+}
+
+func (h *Handler) siteName(issuer string) string {
+	if h.Name != "" {
+		return h.Name
+	}
+	_, host, _ := strings.Cut(issuer, "://")
+	return host
+}
