@@ -1,0 +1,72 @@
+package oauthmeta
+
+import "strings"
+
+// Challenge is the value of a WWW-Authenticate header for bearer tokens (RFC 6750, section 3; RFC
+// 9728, section 5.1).
+//
+// All fields come from the configuration or are constants of the code. Text from a request has no
+// place here: what it could break is removed, but it would still be somebody else's words in our
+// mouth.
+type Challenge struct {
+	// ResourceMetadata is the absolute URL that MetadataURL returns.
+	ResourceMetadata string
+	// Scope holds the scopes that the request needs, separated by spaces.
+	Scope string
+	// Error is empty when the request had no token at all (RFC 6750, section 3.1).
+	Error            string
+	ErrorDescription string
+}
+
+// String returns the header value. Values that RFC 6750, section 3, does not allow in a parameter are
+// cleaned or left out, so that none can end its quotes. There is always one parameter: the grammar
+// demands it, and clients look for "Bearer " with a space.
+func (c Challenge) String() string {
+	var b strings.Builder
+	b.WriteString("Bearer")
+	empty := true
+	add := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if !empty {
+			b.WriteByte(',')
+		}
+		empty = false
+		b.WriteString(" " + name + `="` + value + `"`)
+	}
+	add("error", quotable(c.Error))
+	add("error_description", quotable(c.ErrorDescription))
+	if quotable(c.ResourceMetadata) == c.ResourceMetadata && !strings.Contains(c.ResourceMetadata, " ") {
+		add("resource_metadata", c.ResourceMetadata)
+	}
+	add("scope", scopeTokens(c.Scope))
+	if empty {
+		add("realm", "mcp")
+	}
+	return b.String()
+}
+
+// quotable drops all but the characters that RFC 6750, section 3, allows in error and
+// error_description: printable ASCII without the quote and the backslash.
+func quotable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// scopeTokens keeps the scope tokens that are well formed (RFC 6749, section 3.3). A broken one is
+// left out whole: half of it might be the name of another scope.
+func scopeTokens(scope string) string {
+	tokens := strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' })
+	kept := tokens[:0]
+	for _, token := range tokens {
+		if quotable(token) == token {
+			kept = append(kept, token)
+		}
+	}
+	return strings.Join(kept, " ")
+}
