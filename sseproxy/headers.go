@@ -1,0 +1,175 @@
+package sseproxy
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+)
+
+// maxName is the longest header name that is compared; a longer one can only be reserved by its prefix.
+const maxName = 64
+
+// reserved tells, by folded name, which request headers a client may not send. The value is the one
+// spelling that is let through, "" for none.
+type reserved map[string]string
+
+// reservedNames is what every request loses: names under which proxies, single sign-on products and
+// web servers tell an application who is calling, which URL was meant or which method. An upstream that
+// trusts one of them must never get it from the client.
+var reservedNames = func() reserved {
+	names := reserved{
+		// Names with a meaning to us or to the message framing pass in their one canonical spelling:
+		// an upstream behind CGI or WSGI would take Mcp_Session_Id for the header that was checked.
+		"authorization":        "Authorization",
+		"connection":           "Connection",
+		"content-length":       "Content-Length",
+		"cookie":               "Cookie",
+		"host":                 "Host",
+		"last-event-id":        "Last-Event-Id",
+		"mcp-method":           "Mcp-Method",
+		"mcp-name":             "Mcp-Name",
+		"mcp-protocol-version": "Mcp-Protocol-Version",
+		"mcp-session-id":       "Mcp-Session-Id",
+		"origin":               "Origin",
+		"transfer-encoding":    "Transfer-Encoding",
+	}
+	for _, name := range []string{
+		// who
+		"client-cert", "client-cert-chain", // RFC 9440, section 3: to be sanitised by whoever ends TLS
+		"remote-email", "remote-groups", "remote-name", "remote-user",
+		"x-arr-clientcert", "x-client-cert", "x-forwarded-client-cert",
+		"x-authenticated-email", "x-authenticated-groups", "x-authenticated-user", "x-authenticated-userid",
+		"x-forwarded-access-token", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-id-token",
+		"x-forwarded-preferred-username", "x-forwarded-user", "x-forwarded-userinfo",
+		"x-remote-email", "x-remote-group", "x-remote-groups", "x-remote-name", "x-remote-user",
+		// what, instead of the request line
+		"x-forwarded-method", "x-forwarded-uri", "x-http-method", "x-http-method-override",
+		"x-method-override", "x-original-method", "x-original-uri", "x-original-url",
+		"x-override-url", "x-rewrite-url",
+		// An application started by CGI reads it as the proxy to use (CVE-2016-5385).
+		"proxy",
+		"proxy-authorization",
+	} {
+		names[name] = ""
+	}
+	return names
+}()
+
+// reservedPrefixes are families of identity headers, folded.
+var reservedPrefixes = []string{
+	"cf-access-",
+	"ssl-client-",
+	"tailscale-user-",
+	"x-amzn-oidc-",
+	"x-auth-request-",
+	"x-authentik-",
+	"x-goog-",
+	"x-ms-client-principal",
+	"x-ms-token-",
+	"x-pomerium-",
+	"x-remote-extra-",
+	"x-ssl-client-",
+	"x-token-user-",
+	"x-vouch-",
+	"x-webauth-",
+}
+
+// with adds names of which no spelling is let through.
+func (rs reserved) with(names ...string) reserved {
+	all := maps.Clone(rs)
+	for _, name := range names {
+		var buf [maxName]byte
+		all[string(foldName(&buf, name))] = ""
+	}
+	return all
+}
+
+// CleanRequest removes from a request everything by which a client could pass for somebody else, or for
+// another request, with the application behind: identity headers in every spelling, headers that override
+// URL or method, the edge's own cookies, trailers. Guard.Serve does it by itself; CleanRequest is for
+// requests that go to the next handler without a token. It leaves Authorization alone.
+func CleanRequest(r *http.Request) {
+	clean(r.Header, reservedNames)
+	r.Trailer = nil
+}
+
+// CleanRequest is the function of that name, for the identity headers of this guard too.
+func (g *Guard) CleanRequest(r *http.Request) {
+	clean(r.Header, g.reserved)
+	r.Trailer = nil
+}
+
+func clean(h http.Header, names reserved) {
+	var buf [maxName]byte
+	for name := range h {
+		folded := foldName(&buf, name)
+		if canonical, ok := names[string(folded)]; ok {
+			if name != canonical {
+				delete(h, name)
+			}
+			continue
+		}
+		for _, prefix := range reservedPrefixes {
+			if len(folded) >= len(prefix) && string(folded[:len(prefix)]) == prefix {
+				delete(h, name)
+				break
+			}
+		}
+	}
+	stripCookies(h)
+}
+
+// foldName writes name as the loosest upstream may read it: CGI, WSGI and PHP make one character of every
+// byte that is neither letter nor digit, and none of them tells cases apart (RFC 3875, section 4.1.18).
+func foldName(buf *[maxName]byte, name string) []byte {
+	n := min(len(name), maxName)
+	for i := range n {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		default:
+			c = '-'
+		}
+		buf[i] = c
+	}
+	if len(name) <= maxName {
+		for n > 0 && buf[n-1] == '-' {
+			n--
+		}
+	}
+	return buf[:n]
+}
+
+// reduceConnection leaves nothing in Connection that would make a proxy behind us drop headers which are
+// set after this. What the client named there is hop-by-hop and ends here (RFC 9110, section 7.6.1).
+func reduceConnection(h http.Header, upgrades bool) {
+	upgrade := false
+	if values, ok := h["Connection"]; ok && !harmless(values) {
+		for _, value := range values {
+			for option := range strings.SplitSeq(value, ",") {
+				option = strings.Trim(option, " \t")
+				switch {
+				case strings.EqualFold(option, "upgrade"):
+					upgrade = true
+				case option == "", strings.EqualFold(option, "close"), strings.EqualFold(option, "keep-alive"):
+				default:
+					delete(h, http.CanonicalHeaderKey(option))
+				}
+			}
+		}
+		delete(h, "Connection")
+	}
+	if !upgrades {
+		delete(h, "Upgrade")
+		delete(h, ":protocol") // where net/http keeps extended CONNECT (RFC 8441, section 4)
+	} else if upgrade {
+		h["Connection"] = []string{"Upgrade"}
+	}
+}
+
+func harmless(connection []string) bool {
+	return len(connection) == 1 &&
+		(strings.EqualFold(connection[0], "keep-alive") || strings.EqualFold(connection[0], "close"))
+}
