@@ -82,11 +82,12 @@ func (e *Edge) Dir() string { return e.dir }
 // Logs is all that the edge wrote, access log included.
 func (e *Edge) Logs() *Logs { return e.logs }
 
-// Reload replaces what stands in the site's block without stopping the process.
+// Reload replaces what stands in the site's block, or loads the same again, without stopping the
+// process.
 func (e *Edge) Reload(site string) {
 	e.t.Helper()
 	e.write(site)
-	if out, err := e.Command("reload", "--config", e.caddyfile(), "--address", "unix/"+e.admin()); err != nil {
+	if out, err := e.Command("reload", "--force", "--config", e.caddyfile(), "--address", "unix/"+e.admin()); err != nil {
 		e.t.Fatalf("reloading the edge: %v\n%s", err, out)
 	}
 }

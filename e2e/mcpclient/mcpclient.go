@@ -3,6 +3,7 @@
 package mcpclient
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,16 +24,19 @@ import (
 const RedirectURI = "http://127.0.0.1:33418/callback"
 
 // SignIn opens address in a browser, goes through the pages and returns the address the browser
-// was finally sent to, which begins with RedirectURI.
+// was finally sent to, which begins with the redirect URI.
 type SignIn func(ctx context.Context, address string) (landed *url.URL, err error)
 
 // Options of a connection.
 type Options struct {
-	SignIn     SignIn
-	HTTP       *http.Client                            // nil: a new one
-	Header     http.Header                             // added to every request to the MCP endpoint
-	LegacySSE  bool                                    // the HTTP+SSE transport of MCP 2024-11-05
-	OnProgress func(p *mcp.ProgressNotificationParams) // may be nil
+	SignIn SignIn
+	HTTP   *http.Client  // nil: a new one
+	Header http.Header   // added to every request to the MCP endpoint
+	Token  *oauth2.Token // an access token from an earlier session, instead of signing in
+	// RedirectURI is where the browser ends; "": RedirectURI.
+	RedirectURI string
+	LegacySSE   bool                                    // the HTTP+SSE transport of MCP 2024-11-05
+	OnProgress  func(p *mcp.ProgressNotificationParams) // may be nil
 }
 
 // Client is a connected MCP client.
@@ -71,7 +75,7 @@ func Connect(ctx context.Context, address string, o Options) (*Client, error) {
 	if httpClient == nil {
 		httpClient = &http.Client{Transport: &http.Transport{}}
 	}
-	handler, err := c.oauthHandler(o.SignIn, httpClient)
+	handler, err := c.oauthHandler(o, httpClient)
 	if err != nil {
 		return nil, err
 	}
@@ -128,24 +132,30 @@ func (c *Client) Call(ctx context.Context, tool string, args map[string]any, out
 	return json.Unmarshal(b, out)
 }
 
-func (c *Client) oauthHandler(signIn SignIn, client *http.Client) (*auth.AuthorizationCodeHandler, error) {
+func (c *Client) oauthHandler(o Options, client *http.Client) (*auth.AuthorizationCodeHandler, error) {
+	redirectURI := cmp.Or(o.RedirectURI, RedirectURI)
+	var initial oauth2.TokenSource
+	if o.Token != nil {
+		initial = oauth2.StaticTokenSource(o.Token)
+	}
 	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName:              "End-to-end client",
-			RedirectURIs:            []string{RedirectURI},
+			RedirectURIs:            []string{redirectURI},
 			GrantTypes:              []string{"authorization_code", "refresh_token"},
 			ResponseTypes:           []string{"code"},
 			TokenEndpointAuthMethod: "none",
 		}},
-		RedirectURL:         RedirectURI,
+		RedirectURL:         redirectURI,
 		RequestRefreshToken: true,
+		InitialTokenSource:  initial,
 		Client:              client,
 		AuthorizationCodeFetcher: func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			if signIn == nil {
+			if o.SignIn == nil {
 				return nil, errors.New("nobody is there to sign in")
 			}
 			c.signIns.Add(1)
-			landed, err := signIn(ctx, args.URL)
+			landed, err := o.SignIn(ctx, args.URL)
 			if err != nil {
 				return nil, err
 			}
