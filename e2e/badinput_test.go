@@ -202,7 +202,7 @@ func TestTheBrowserEndpointsBelongToOneBrowserAndOneUse(t *testing.T) {
 	t.Run("a consent ticket in another browser", func(t *testing.T) {
 		victim, attacker := newPerson(idp.Alice), newPerson(idp.Bob)
 		consent, own := c.open(attacker), c.open(victim)
-		form, _ := consent.Form("ticket")
+		form, _ := consent.FormWith("allow")
 		fields := url.Values{"ticket": form.Fields["ticket"], "decision": {"allow"}}
 		page, err := victim.Send(w.ctx, own, w.url("/oauth2/consent"), fields)
 		if err != nil {
@@ -213,7 +213,7 @@ func TestTheBrowserEndpointsBelongToOneBrowserAndOneUse(t *testing.T) {
 	t.Run("a consent posted by another site", func(t *testing.T) {
 		victim := newPerson(idp.Alice)
 		consent := c.open(victim)
-		form, _ := consent.Form("ticket")
+		form, _ := consent.FormWith("allow")
 		foreign := *consent
 		foreign.URL = &url.URL{Scheme: "https", Host: "evil.example", Path: "/"}
 		page, err := victim.Send(w.ctx, &foreign, w.url("/oauth2/consent"), url.Values{"ticket": form.Fields["ticket"], "decision": {"allow"}})
@@ -228,7 +228,7 @@ func TestTheBrowserEndpointsBelongToOneBrowserAndOneUse(t *testing.T) {
 		if page, err := p.walk(w.ctx, consent, atProviderLogin); err != nil || !atProviderLogin(page) {
 			t.Fatalf("the first use did not lead to the login: %v", err)
 		}
-		form, _ := consent.Form("ticket")
+		form, _ := consent.FormWith("allow")
 		page, err := p.Submit(w.ctx, form, "allow", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func TestARealBrowserSignsIn(t *testing.T) {
 		{"with the provider", newWorld, `input[name="username"]`, `input[name="password"]`,
 			idp.Alice.Email, idp.Alice.Password, idp.Alice.Email, `button[name="signin"]`},
 		{"as a local user", newLocalWorld, `input[name="email"]`, `input[name="password"]`,
-			idp.Alice.Email, localPassword, idp.Alice.Email, `button[type="submit"]`},
+			idp.Alice.Email, localPassword, idp.Alice.Email, `main form button`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tab := chromium.Start(t)

@@ -166,7 +166,7 @@ func (p *person) walk(ctx context.Context, page *browser.Page, until func(*brows
 }
 
 func (p *person) answer(page *browser.Page) (form *browser.Form, button string, values map[string]string) {
-	if f, ok := page.Form("ticket"); ok {
+	if f, ok := page.FormWith(p.decision); ok {
 		return f, p.decision, nil
 	}
 	if f, ok := page.Form("username"); ok {
@@ -178,7 +178,7 @@ func (p *person) answer(page *browser.Page) (form *browser.Form, button string, 
 	return nil, "", nil
 }
 
-func atConsent(p *browser.Page) bool       { _, ok := p.Form("ticket"); return ok }
+func atConsent(p *browser.Page) bool       { _, ok := p.FormWith("allow"); return ok }
 func atProviderLogin(p *browser.Page) bool { _, ok := p.Form("username"); return ok }
 func atLocalLogin(p *browser.Page) bool    { _, ok := p.Form("email"); return ok }
 

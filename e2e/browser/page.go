@@ -48,6 +48,18 @@ func (p *Page) Form(field string) (*Form, bool) {
 	return nil, false
 }
 
+// FormWith finds the form with a button of that value.
+func (p *Page) FormWith(button string) (*Form, bool) {
+	for _, f := range p.Forms {
+		for _, b := range f.Buttons {
+			if b.Value == button {
+				return f, true
+			}
+		}
+	}
+	return nil, false
+}
+
 func (f *Form) fill(button string, values map[string]string) (url.Values, error) {
 	fields := make(url.Values)
 	for name, v := range f.Fields {
