@@ -104,8 +104,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.guard = sseproxy.New(sseproxy.Config{Streams: streams})
-	endStreamsAtExit(ctx)
+	h.guard = sseproxy.New(sseproxy.Config{})
 
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
@@ -154,7 +153,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	path := requestedPath(r)
 	if endpoint := s.auth.Endpoint(path); endpoint != nil {
 		if err := h.runtime.load(r.Context()); err != nil {
-			h.logger.Error("loading the key ring", zap.Error(err))
+			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		hideFromAccessLog(r, path)
 		endpoint(w, r)
@@ -165,7 +164,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	res, ok := s.resources.paths.Match(path)
 	if !ok {
-		sseproxy.CleanRequest(r)
+		h.guard.CleanRequest(r)
 		return next.ServeHTTP(w, r)
 	}
 	return h.protect(w, r, s, res, path, next)
@@ -196,22 +195,6 @@ func clientAddr(r *http.Request) string {
 	addr, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return addr
 }
-
-// endStreamsAtExit ends open streams when the process goes down, since servers wait for them. It
-// hears of reloads too, and leaves streams alone then.
-func endStreamsAtExit(ctx caddy.Context) {
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok {
-		return
-	}
-	server.RegisterOnShutdown(func() {
-		if caddy.Exiting() {
-			streams.EndAll(errExiting)
-		}
-	})
-}
-
-var errExiting = errors.New("server is shutting down")
 
 // maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
 const maxDerivedSites = 1024

@@ -13,18 +13,13 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // runtimes outlive configs: a reload must find the keys loaded and the revocations known, even while
 // the store is out of reach.
 var runtimes = caddy.NewUsagePool()
 
-// streams are the open streams of the whole process. A stream stays on the config that it was opened
-// under, so only the process knows all of them.
-var streams = sseproxy.NewRegistry()
-
-// loadTimeout bounds how long a start or a request waits for the key ring.
+// loadTimeout bounds how long a start or a request waits for the store.
 const loadTimeout = 5 * time.Second
 
 // runtime is what everything that shares a store shares: the store, the key ring, what is revoked.
@@ -91,20 +86,24 @@ func (rt *runtime) run() {
 			})
 		}
 		if err := rt.load(ctx); err != nil {
-			rt.logger.Error("loading the key ring; sign-in answers 503 until it succeeds", zap.Error(err))
+			rt.logger.Error("loading keys and revocations from the store; requests are answered with 503 until it succeeds", zap.Error(err))
 		}
 	})
 }
 
-// load makes sure that the key ring is there. Of many concurrent calls one does the work.
+// load makes sure that the keys and the revocations are there. Of many concurrent calls one does
+// the work.
 func (rt *runtime) load(ctx context.Context) error {
-	if rt.ring.Loaded() {
+	if rt.ring.Loaded() && rt.revocations.Loaded() {
 		return nil
 	}
 	_, err, _ := rt.loading.Do("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 		defer cancel()
-		return nil, rt.ring.Load(ctx)
+		if err := rt.ring.Load(ctx); err != nil {
+			return nil, err
+		}
+		return nil, rt.revocations.Load(ctx)
 	})
 	return err
 }

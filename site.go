@@ -44,12 +44,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
 	}
-	registry, err := clients.New(clients.Config{
+	registry := clients.New(clients.Config{
 		Ring: h.runtime.ring, Tenant: issuer, Now: time.Now, DynamicRegistration: true,
 	})
-	if err != nil {
-		return nil, err
-	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
@@ -89,8 +86,9 @@ func (s *site) wellKnown(w http.ResponseWriter, r *http.Request, path string) bo
 		oauthmeta.WriteDocument(w, r, body)
 		return true
 	}
-	inserted := strings.HasPrefix(path, "/.well-known/") && document != oauthmeta.OtherWellKnown
-	if _, guarded := s.resources.paths.Match(path); !guarded && !inserted {
+	// Other names of the two families are probes of clients; what else lies there is the site's.
+	probe := strings.HasPrefix(path, "/.well-known/oauth-") || strings.HasPrefix(path, "/.well-known/openid-")
+	if _, guarded := s.resources.paths.Match(path); !guarded && !probe {
 		return false
 	}
 	oauthmeta.WriteNotFound(w, r)

@@ -78,8 +78,7 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 			advice: "Start again from the application you want to connect.",
 		}
 	}
-	ctx := clients.WithSource(r.Context(), s.ClientAddr(r))
-	client, err := s.Clients.Lookup(ctx, params.Get("client_id"))
+	client, err := s.Clients.Lookup(r.Context(), params.Get("client_id"))
 	switch {
 	case errors.Is(err, clients.ErrUnknown):
 		return nil, "", &unknownClient
@@ -110,6 +109,9 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	}
 	if params.Has("request_uri") {
 		return none, &oauthError{code: "request_uri_not_supported", description: "request objects are not supported"}
+	}
+	if params.Get("response_type") == "" {
+		return none, invalidRequest("response_type is missing")
 	}
 	if params.Get("response_type") != "code" {
 		return none, &oauthError{code: "unsupported_response_type", description: "response_type must be code"}

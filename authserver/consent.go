@@ -67,7 +67,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		ClientHost:    client.VerifiedHost(),
 		Preregistered: client.Source == clients.Preregistered,
 		RedirectHost:  host,
-		RedirectKind:  pages.RedirectKind(kind),
+		RedirectKind:  redirectKind(kind),
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
 		OfflineAccess: client.MayRefresh(),
@@ -84,6 +84,17 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		view.ProviderNames = append(view.ProviderNames, p.Name())
 	}
 	return view
+}
+
+func redirectKind(kind clients.RedirectKind) pages.RedirectKind {
+	switch kind {
+	case clients.HTTPS:
+		return pages.RedirectHTTPS
+	case clients.Loopback:
+		return pages.RedirectLoopback
+	default:
+		return pages.RedirectPrivateScheme
+	}
 }
 
 // consent takes the decision of the consent form.

@@ -50,7 +50,6 @@ func (s *Server) checkPassword(w http.ResponseWriter, r *http.Request) {
 		view := s.signInView(r, l, state, email)
 		view.Error = "Too many attempts."
 		view.RetryAfter = limited.RetryAfter
-		w.Header().Set("Retry-After", retrySeconds(limited.RetryAfter))
 		pages.WriteSignIn(w, r, http.StatusTooManyRequests, view)
 	case errors.Is(err, identity.ErrCredentials):
 		s.recordPassword(r, l, "wrong e-mail address or password")

@@ -72,9 +72,6 @@ var (
 
 // problem answers the browser with a page about p.
 func (s *Server) problem(w http.ResponseWriter, r *http.Request, p problem) {
-	if p.retryAfter > 0 {
-		w.Header().Set("Retry-After", retrySeconds(p.retryAfter))
-	}
 	title := p.title
 	if title == "" {
 		title = "This did not work"

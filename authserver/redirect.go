@@ -12,7 +12,7 @@ import (
 // redirectCode ends the browser leg: the code goes back to the client.
 func (s *Server) redirectCode(w http.ResponseWriter, r *http.Request, req request, clientName, code string) {
 	target := s.authorizationResponse(req.RedirectURI, req.State, url.Values{"code": {code}})
-	if _, kind := clients.RedirectHost(req.RedirectURI); kind == clients.RedirectPrivateScheme {
+	if _, kind := clients.RedirectHost(req.RedirectURI); kind == clients.PrivateScheme {
 		// A redirect to another program leaves an empty tab behind; a page can say that it is done.
 		w.Header().Set("Refresh", "0;url="+target)
 		pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
