@@ -1,0 +1,62 @@
+package access
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// maxToken bounds a bearer token in bytes.
+const maxToken = 4 << 10
+
+var (
+	// ErrNoToken means that the request has no credentials, or ones of another scheme. The answer
+	// is a challenge without an error code (RFC 6750, section 3.1).
+	ErrNoToken = errors.New("no bearer token")
+
+	// ErrMalformed means that what follows "Bearer" is not a token.
+	ErrMalformed = errors.New("malformed bearer token")
+
+	// ErrRepeated means that there are several Authorization headers. Choosing one of them would
+	// let the next program choose another.
+	ErrRepeated = errors.New("more than one Authorization header")
+)
+
+// Bearer returns the bearer token of a request (RFC 6750, section 2.1). No other carrier than the
+// Authorization header is looked at. It does not allocate.
+func Bearer(h http.Header) (token string, err error) {
+	values := h["Authorization"]
+	switch {
+	case len(values) == 0:
+		return "", ErrNoToken
+	case len(values) > 1:
+		return "", ErrRepeated
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	// RFC 9110, section 11.1: the scheme is case-insensitive. Lengths are compared first because
+	// Unicode folding could match a longer text.
+	if len(scheme) != len("Bearer") || !strings.EqualFold(scheme, "Bearer") {
+		return "", ErrNoToken
+	}
+	// RFC 9110, section 11.4: one or more spaces.
+	token = strings.TrimLeft(token, " ")
+	if len(token) > maxToken || !isToken68(token) {
+		return "", ErrMalformed
+	}
+	return token, nil
+}
+
+// isToken68 reports whether s is 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
+// (RFC 9110, section 11.2; b64token in RFC 6750, section 2.1).
+func isToken68(s string) bool {
+	s = strings.TrimRight(s, "=")
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~+/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
