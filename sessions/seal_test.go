@@ -312,16 +312,21 @@ func FuzzOpen(f *testing.F) {
 	f.Add("mcpat_")
 	f.Add("mcprt_" + token[6:])
 	f.Fuzz(func(t *testing.T, text string) {
+		genuine := false
 		for _, k := range textKinds {
 			got, err := r.Open(k, tenant, text)
-			if err == nil && (k != sessions.AccessToken || text != token || string(got) != "plain") {
-				t.Errorf("%q opened as kind %d: %q", text, k, got)
+			// Every process of the fuzzer seals a token of its own, with the same key.
+			if err == nil {
+				genuine = k == sessions.AccessToken && len(text) == len(token) && string(got) == "plain"
+				if !genuine {
+					t.Errorf("%q opened as kind %d: %q", text, k, got)
+				}
 			}
 			if err != nil && err != sessions.ErrInvalid {
 				t.Errorf("opening %q: %v", text, err)
 			}
 		}
-		if _, err := r.Derive(sessions.ClientSecret, tenant, text); err == nil && text != token {
+		if _, err := r.Derive(sessions.ClientSecret, tenant, text); err == nil && !genuine {
 			t.Errorf("a secret was derived from %q", text)
 		}
 	})
