@@ -52,8 +52,11 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if err != nil {
 		return nil, nil, invalidMetadata("the registration " + err.Error())
 	}
-	m, err := readMetadata(o, g.schemes)
+	m, err := readMetadata(o)
 	if err != nil {
+		return nil, nil, err
+	}
+	if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
 		return nil, nil, err
 	}
 	if m.authMethod == "" {
