@@ -132,14 +132,16 @@ func TestOldDocumentWhileTheSiteIsDown(t *testing.T) {
 	s.expect(t, g, "/a", nil, 1)
 	s.expect(t, g, "/a", nil, 0)
 	s.expect(t, g, "/new", ErrUnavailable, 1)
-	s.advance(maxLifetime)
-	s.expect(t, g, "/a", ErrUnavailable, 1)
 
 	s.answer(answer(404, "text/plain", "gone"))
 	s.expect(t, g, "/b", ErrUnknown, 1)
 	s.advance(failureLifetime)
 	s.answer(answer(503, "text/plain", "down"))
 	s.expect(t, g, "/b", ErrUnavailable, 1)
+	s.expect(t, g, "/a", nil, 1)
+
+	s.advance(maxLifetime)
+	s.expect(t, g, "/a", ErrUnavailable, 1)
 }
 
 func TestChangedDocument(t *testing.T) {
@@ -231,6 +233,17 @@ func TestFetchesInAllAreLimited(t *testing.T) {
 	s.expect(t, g, "/a", ErrUnavailable, 0)
 	// That is not the document's fault, so nothing is remembered about it.
 	s.advance(time.Second)
+	s.expect(t, g, "/a", nil, 1)
+}
+
+// A fetch that was not even tried says nothing about the document, so nothing is remembered.
+func TestBusyFetcherIsNotHeldAgainstTheDocument(t *testing.T) {
+	s := newSite(t)
+	g := s.registry(t, nil)
+	fetch := g.documents.clients.fetch
+	g.documents.clients.fetch = func(context.Context, string) ([]byte, time.Duration, error) { return nil, 0, errBusy }
+	s.expect(t, g, "/a", ErrUnavailable, 0)
+	g.documents.clients.fetch = fetch
 	s.expect(t, g, "/a", nil, 1)
 }
 

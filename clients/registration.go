@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -70,7 +71,7 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	}
 	client = &Client{
 		Name: m.name, URI: m.uri, Source: Dynamic, RedirectURIs: m.redirectURIs,
-		AuthMethod: m.authMethod, GrantTypes: m.grantTypes, IssuedAt: g.now(), schemes: g.schemes,
+		AuthMethod: m.authMethod, GrantTypes: m.grantTypes, IssuedAt: g.now().UTC().Truncate(time.Second), schemes: g.schemes,
 	}
 	if err := g.sealID(client); err != nil {
 		return nil, nil, err
