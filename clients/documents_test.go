@@ -3,8 +3,10 @@ package clients
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -234,6 +236,29 @@ func TestFetchesInAllAreLimited(t *testing.T) {
 	// That is not the document's fault, so nothing is remembered about it.
 	s.advance(time.Second)
 	s.expect(t, g, "/a", nil, 1)
+}
+
+type noSuchHost struct{}
+
+func (noSuchHost) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+}
+
+// A made-up host is no client, and no outage of ours; the host of a client that was there before may
+// be missing for a moment.
+func TestHostThatDoesNotExist(t *testing.T) {
+	s := newSite(t)
+	g := s.registry(t, nil)
+	s.expect(t, g, "/a", nil, 1)
+	f := newFetcher(true, nil, s.now)
+	f.resolver = noSuchHost{}
+	g.documents.clients.fetch = func(ctx context.Context, _ string) ([]byte, time.Duration, error) { return f.fetch(ctx, docURL) }
+	s.expect(t, g, "/b", ErrUnknown, 0)
+	s.advance(defaultLifetime)
+	s.expect(t, g, "/a", nil, 0)
+	s.expect(t, g, "/a", nil, 0)
+	s.advance(maxLifetime)
+	s.expect(t, g, "/a", ErrUnknown, 0)
 }
 
 // A fetch that was not even tried says nothing about the document, so nothing is remembered.

@@ -25,6 +25,10 @@ const (
 // errRefused is a URL or an answer that will not get better by asking again.
 var errRefused = errors.New("refused")
 
+// errNoHost is a host that does not exist, as far as the resolver knows: nobody's client, unless it
+// was one an hour ago.
+var errNoHost = errors.New("its host does not exist")
+
 // errBusy is a fetch that was not tried, so it says nothing about the URL.
 var errBusy = errors.New("too many documents are being fetched")
 
@@ -77,6 +81,9 @@ func (f *fetcher) dial(ctx context.Context, network, address string) (net.Conn, 
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, addr)
 	} else if addrs, err = f.resolver.LookupNetIP(ctx, "ip", host); err != nil {
+		if missing, ok := errors.AsType[*net.DNSError](err); ok && missing.IsNotFound {
+			return nil, errNoHost
+		}
 		return nil, fmt.Errorf("resolving its host: %w", err)
 	}
 	for _, addr := range addrs {

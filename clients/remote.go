@@ -92,7 +92,7 @@ func (r *remote[T]) newerThan(kept fetched[T], url string) (T, bool) {
 // stale makes do with an old document while the new one cannot be had, or an outage of the client's
 // site would sign all its users out. What was refused is gone at once.
 func (r *remote[T]) stale(kept fetched[T], ok bool, err error) (T, error) {
-	if ok && errors.Is(err, ErrUnavailable) && r.now().Sub(kept.at) < maxLifetime {
+	if ok && (errors.Is(err, ErrUnavailable) || errors.Is(err, errNoHost)) && r.now().Sub(kept.at) < maxLifetime {
 		return kept.value, nil
 	}
 	var none T
@@ -115,9 +115,12 @@ func (r *remote[T]) renew(ctx context.Context, url string) (T, error) {
 	defer r.mu.Unlock()
 	if err != nil {
 		kind := ErrUnavailable
-		if errors.Is(err, errRefused) {
+		switch {
+		case errors.Is(err, errRefused):
 			kind = ErrUnknown
 			r.good.remove(url)
+		case errors.Is(err, errNoHost):
+			kind = ErrUnknown
 		}
 		busy := errors.Is(err, errBusy)
 		err = fmt.Errorf("%w: its metadata document: %w", kind, err)
