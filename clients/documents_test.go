@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -199,45 +198,6 @@ func TestConcurrentLookupsShareOneFetch(t *testing.T) {
 	}
 }
 
-func TestFetchesPerSourceAreLimited(t *testing.T) {
-	s := newSite(t)
-	g := s.registry(t, nil)
-	lookup := func(source, path string) error {
-		_, err := g.Lookup(WithSource(context.Background(), source), s.URL+path)
-		return err
-	}
-	for i := range sourceBurst {
-		if err := lookup("192.0.2.1:1234", "/"+strings.Repeat("a", i+1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := lookup("192.0.2.1:5678", "/b"); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("one more fetch from there: %v", err)
-	}
-	if err := lookup("192.0.2.1", "/a"); err != nil {
-		t.Errorf("a cached document from there: %v", err)
-	}
-	if err := lookup("192.0.2.2", "/b"); err != nil {
-		t.Errorf("the refused URL from elsewhere: %v", err)
-	}
-	s.advance(10 * time.Second)
-	if err := lookup("192.0.2.1", "/c"); err != nil {
-		t.Errorf("after a while: %v", err)
-	}
-}
-
-func TestFetchesInAllAreLimited(t *testing.T) {
-	s := newSite(t)
-	g := s.registry(t, nil)
-	for range totalBurst {
-		g.documents.clients.budget.spendTotal()
-	}
-	s.expect(t, g, "/a", ErrUnavailable, 0)
-	// That is not the document's fault, so nothing is remembered about it.
-	s.advance(time.Second)
-	s.expect(t, g, "/a", nil, 1)
-}
-
 type noSuchHost struct{}
 
 func (noSuchHost) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
@@ -331,25 +291,5 @@ func TestVerifiedHostShowsThePort(t *testing.T) {
 	c, err := s.registry(t, nil).Lookup(context.Background(), s.URL+"/a")
 	if err != nil || "https://"+c.VerifiedHost() != s.URL {
 		t.Errorf("%v, %v", c, err)
-	}
-}
-
-func TestLRUForgetsTheOldest(t *testing.T) {
-	l := newLRU[int](2)
-	l.put("a", 1)
-	l.put("b", 2)
-	l.get("a")
-	l.put("c", 3)
-	l.put("a", 4)
-	if _, ok := l.get("b"); ok {
-		t.Error("the least recently used is still there")
-	}
-	if v, ok := l.get("a"); !ok || v != 4 {
-		t.Errorf("a = %d, %v", v, ok)
-	}
-	l.remove("a")
-	l.remove("a")
-	if _, ok := l.get("a"); ok || l.order.Len() != len(l.items) || l.order.Len() != 1 {
-		t.Errorf("%d in order, %d items", l.order.Len(), len(l.items))
 	}
 }
