@@ -20,6 +20,7 @@ const (
 	ClientSecret                   // derived from the client id, not stored
 	InitialAccessToken             // reserved: permission to register a client
 	UserToken                      // reserved: token that a person made for scripts
+	DeviceCode                     // what a device without a browser polls with
 	Record                         // value at rest in the store; binary, without a prefix
 	kindCount
 )
@@ -39,6 +40,7 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	ClientSecret:       {"mcpcs_", "client secret"},
 	InitialAccessToken: {"mcpia_", "initial access token"},
 	UserToken:          {"mcput_", "user token"},
+	DeviceCode:         {"mcpdc_", "device code"},
 	Record:             {"", "record"},
 }
 
