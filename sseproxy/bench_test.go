@@ -33,6 +33,7 @@ var (
 	lengthValue  = []string{"120"}
 	jsonValue    = []string{"application/json"}
 	versionValue = []string{"2025-11-25"}
+	eventsValue  = []string{"text/event-stream"}
 	agentValue   = []string{"client/1.0"}
 	evilValue    = []string{"evil"}
 )
@@ -111,4 +112,27 @@ func BenchmarkServe(b *testing.B) {
 			serve()
 		}
 	})
+}
+
+// What a stream adds while it is open is what is allocated until its first event is out.
+func BenchmarkServeStream(b *testing.B) {
+	g := New(Config{Heartbeat: DefaultHeartbeat})
+	r, err := http.NewRequest("GET", "https://mcp.example/github/mcp", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &discard{header: make(http.Header)}
+	id := *alice
+	id.ExpiresAt = time.Now().Add(time.Hour)
+	var next Handler = handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		w.Header()["Content-Type"] = eventsValue
+		_, err := w.Write(keepAlive)
+		return err
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := g.Serve(w, r, &id, next); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // edge is a real server with a guard before a real reverse proxy, as it stands in production.
@@ -42,11 +45,12 @@ func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 	proxy := &httputil.ReverseProxy{
 		Transport:     up.Client().Transport,
 		FlushInterval: -1,
+		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
 	g := New(Config{Streams: e.streams, Heartbeat: time.Hour})
 	id := *alice
-	id.Grant, id.ExpiresAt = ID{1}, time.Now().Add(time.Hour)
+	id.Grant, id.ExpiresAt = sessions.ID{1}, time.Now().Add(time.Hour)
 	e.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Serve(w, r, &id, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			proxy.ServeHTTP(w, r)
@@ -87,7 +91,7 @@ func TestEndedStreamsAreWholeForTheClient(t *testing.T) {
 			if err != nil || line != "data: 1\n" || e.streams.Count() != 1 {
 				t.Fatalf("%s: %q, %v, %d streams", method, line, err, e.streams.Count())
 			}
-			e.streams.EndGrant(ID{1})
+			e.streams.EndGrant(sessions.ID{1})
 			// An unexpected EOF or a reset would be an error here.
 			rest, err := io.ReadAll(res.Body)
 			if err != nil || strings.TrimSpace(string(rest)) != "" {
@@ -124,10 +128,9 @@ func TestAnUpstreamThatDiesLooksBroken(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		})
-		e.Config.ErrorLog = nil
 		res, err := e.Client().Get(e.URL)
 		if err != nil {
-			t.Fatal(err)
+			return // broken before the header had left
 		}
 		defer res.Body.Close()
 		if _, err := io.ReadAll(res.Body); err == nil {

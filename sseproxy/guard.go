@@ -7,6 +7,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // Handler is the next handler in the chain; caddyhttp.Handler satisfies it.
@@ -27,7 +29,7 @@ type Config struct {
 
 	// Revoked, of grants and tokens, is asked when a stream opens and at least every minute of its life.
 	// sessions.Revocations.Revoked fits. It must be quick. nil means that only Streams ends streams early.
-	Revoked func(ID) bool
+	Revoked func(sessions.ID) bool
 
 	// A stream may outlive its token by this much. By default it may not.
 	ExpiryGrace time.Duration
@@ -55,7 +57,7 @@ type Config struct {
 type Guard struct {
 	now       func() time.Time
 	streams   *Registry
-	revoked   func(ID) bool
+	revoked   func(sessions.ID) bool
 	grace     time.Duration
 	heartbeat time.Duration
 	headers   []IdentityHeader

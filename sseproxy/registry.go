@@ -3,6 +3,8 @@ package sseproxy
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // Registry is the set of open streams. There is one for the whole process, over all configurations: a
@@ -37,7 +39,7 @@ func (s *Registry) EndAll(cause error) {
 
 // EndGrant ends the streams of a grant, or of one access token: it takes what sessions.Revocations
 // announces, sealed with either's ID.
-func (s *Registry) EndGrant(id ID) {
+func (s *Registry) EndGrant(id sessions.ID) {
 	s.end(selector{grant: id, cause: ErrRevoked})
 }
 
@@ -58,7 +60,7 @@ func (s *Registry) EndClient(id string) {
 // selector names streams that are to end.
 type selector struct {
 	all          bool
-	grant        ID
+	grant        sessions.ID
 	user, client string
 	cause        error
 }
@@ -73,7 +75,7 @@ func (e *selector) matches(st *stream) bool {
 		return e.client == st.client
 	}
 	// The zero ID is nobody's: a static token has no grant.
-	return e.grant != ID{} && (e.grant == st.grant || e.grant == st.token)
+	return e.grant != sessions.ID{} && (e.grant == st.grant || e.grant == st.token)
 }
 
 func (s *Registry) end(sel selector) {

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 func tagger(t testing.TB, keys ...string) Tagger {
@@ -121,7 +123,7 @@ func TestSessionsOpenForTheirOwnerOnly(t *testing.T) {
 		{"the owner", "POST", alice, []string{tagged}, true},
 		{"the owner's stream", "GET", alice, []string{tagged}, true},
 		{"the owner closing it", "DELETE", alice, []string{tagged}, true},
-		{"the owner with another client and a renewed token", "POST", another(func(id *Identity) { id.ClientID = "x"; id.Token = ID{7} }), []string{tagged}, true},
+		{"the owner with another client and a renewed token", "POST", another(func(id *Identity) { id.ClientID = "x"; id.Token = sessions.ID{7} }), []string{tagged}, true},
 		{"no session", "POST", alice, nil, true},
 		{"another user", "POST", another(func(id *Identity) { id.UserKey = "bbbb" }), []string{tagged}, false},
 		{"another user's DELETE", "DELETE", another(func(id *Identity) { id.UserKey = "bbbb" }), []string{tagged}, false},
@@ -244,7 +246,7 @@ func FuzzSessionHeader(f *testing.F) {
 	})
 }
 
-func BenchmarkServeBound(b *testing.B) {
+func BenchmarkAdmitSession(b *testing.B) {
 	g := New(Config{BindSessions: Sessions{Tagger: tagger(b, "k"), Tenant: "https://mcp.example"}})
 	h := http.Header{sessionName: {"0123456789abcdef0123456789abcdef"}}
 	g.sessions.tagHeader(h, alice, &sessionHeader{})

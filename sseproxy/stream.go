@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 var (
@@ -34,7 +36,7 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 
-	grant, token ID
+	grant, token sessions.ID
 	user, client string
 	deadline     time.Time // zero: none
 

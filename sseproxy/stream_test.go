@@ -13,127 +13,15 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
-
-// flight is one request under way in a synctest bubble.
-type flight struct {
-	t      *testing.T
-	rec    *lockedRecorder
-	next   chan func(http.ResponseWriter) error // what next does, step by step; it returns when closed
-	done   chan struct{}
-	err    error           // of Serve, once done
-	panics any             // likewise
-	ctx    context.Context // next's
-	hangUp context.CancelFunc
-}
-
-// lockedRecorder lets the test look while the exchange writes.
-type lockedRecorder struct {
-	mu sync.Mutex
-	*httptest.ResponseRecorder
-	fail error
-}
-
-func (l *lockedRecorder) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fail != nil {
-		return 0, l.fail
-	}
-	return l.ResponseRecorder.Write(p)
-}
-
-func (l *lockedRecorder) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Body.String()
-}
-
-// proxy behaves as a reverse proxy does whose upstream is silent between steps: when its context ends it
-// gives up by panicking, since the header is out.
-func (f *flight) proxy(w http.ResponseWriter, r *http.Request) error {
-	f.ctx = r.Context()
-	for {
-		select {
-		case step, ok := <-f.next:
-			if !ok {
-				return nil
-			}
-			if err := step(w); err != nil {
-				panic(http.ErrAbortHandler)
-			}
-		case <-r.Context().Done():
-			panic(http.ErrAbortHandler)
-		}
-	}
-}
-
-func fly(t *testing.T, g *Guard, r *http.Request, id *Identity) *flight {
-	t.Helper()
-	f := &flight{t: t, rec: &lockedRecorder{ResponseRecorder: httptest.NewRecorder()},
-		next: make(chan func(http.ResponseWriter) error), done: make(chan struct{})}
-	var ctx context.Context
-	ctx, f.hangUp = context.WithCancel(r.Context())
-	t.Cleanup(f.hangUp)
-	go func() {
-		defer close(f.done)
-		defer func() { f.panics = recover() }()
-		f.err = g.Serve(f.rec, r.WithContext(ctx), id, handlerFunc(f.proxy))
-	}()
-	return f
-}
-
-// step makes next do something and waits until it has.
-func (f *flight) step(do func(http.ResponseWriter) error) {
-	f.t.Helper()
-	f.next <- do
-	synctest.Wait()
-}
-
-func (f *flight) begin(header ...string) {
-	f.t.Helper()
-	f.step(func(w http.ResponseWriter) error {
-		for i := 0; i < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
-		}
-		w.WriteHeader(http.StatusOK)
-		return http.NewResponseController(w).Flush()
-	})
-}
-
-func (f *flight) write(text string) {
-	f.t.Helper()
-	f.step(func(w http.ResponseWriter) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
-}
-
-// over reports whether next has returned.
-func (f *flight) over() bool {
-	synctest.Wait()
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// wantEnd demands a regular end.
-func (f *flight) wantEnd() {
-	f.t.Helper()
-	<-f.done
-	if f.panics != nil || f.err != nil {
-		f.t.Errorf("the answer did not end well: error %v, panic %v", f.err, f.panics)
-	}
-}
 
 var events = []string{"Content-Type", "text/event-stream"}
 
 func until(d time.Duration) *Identity {
 	id := *alice
-	id.Grant, id.Token, id.ExpiresAt = ID{1}, ID{2}, time.Now().Add(d)
+	id.Grant, id.Token, id.ExpiresAt = sessions.ID{1}, sessions.ID{2}, time.Now().Add(d)
 	return &id
 }
 
@@ -158,21 +46,21 @@ func TestStreamsEnd(t *testing.T) {
 		{name: "but not as a HEAD", method: "HEAD"},
 		{name: "never without expiry", id: func() *Identity { id := *alice; return &id }},
 		{name: "at once with a token that has expired", id: func() *Identity { return until(-time.Second) }, ends: 1, cause: ErrExpired},
-		{name: "when the grant is revoked", act: func(s *Registry) { s.EndGrant(ID{1}) }, ends: time.Hour / 2, cause: ErrRevoked},
-		{name: "when the token is revoked", act: func(s *Registry) { s.EndGrant(ID{2}) }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "when the grant is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{1}) }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "when the token is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{2}) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the user is cut off", act: func(s *Registry) { s.EndUser("aaaa") }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the client is cut off", act: func(s *Registry) { s.EndClient("dcr-1") }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the process exits", act: func(s *Registry) { s.EndAll(io.ErrClosedPipe) }, ends: time.Hour / 2, cause: io.ErrClosedPipe},
 		{name: "when all end without a cause", act: func(s *Registry) { s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrClosing},
 		{name: "not for another's revocation", act: func(s *Registry) {
-			s.EndGrant(ID{3})
-			s.EndGrant(ID{})
+			s.EndGrant(sessions.ID{3})
+			s.EndGrant(sessions.ID{})
 			s.EndUser("bbbb")
 			s.EndUser("")
 			s.EndClient("dcr-2")
 			s.EndClient("")
 		}, ends: time.Hour, cause: ErrExpired},
-		{name: "once, whatever comes after", act: func(s *Registry) { s.EndGrant(ID{1}); s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "once, whatever comes after", act: func(s *Registry) { s.EndGrant(sessions.ID{1}); s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrRevoked},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -248,7 +136,7 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 		act  func(*Registry)
 		ends bool
 	}{
-		{"of the grant", func(s *Registry) { s.EndGrant(ID{1}) }, true},
+		{"of the grant", func(s *Registry) { s.EndGrant(sessions.ID{1}) }, true},
 		{"of everything", func(s *Registry) { s.EndAll(nil) }, true},
 		{"of the user, before others", func(s *Registry) {
 			s.EndUser("aaaa")
@@ -261,7 +149,7 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 				s.EndUser("bbbb")
 			}
 		}, true},
-		{"of others", func(s *Registry) { s.EndUser("bbbb"); s.EndGrant(ID{9}) }, false},
+		{"of others", func(s *Registry) { s.EndUser("bbbb"); s.EndGrant(sessions.ID{9}) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -282,11 +170,29 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 	}
 }
 
+func TestRevocationsEndStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		streams, revocations := NewRegistry(), sessions.NewRevocations(nil, nil)
+		defer revocations.Subscribe(streams.EndGrant)()
+		id := until(time.Hour)
+		id.Grant = sessions.NewID()
+		f := fly(t, New(Config{Streams: streams, Revoked: revocations.Revoked}), httptest.NewRequest("GET", "/", nil), id)
+		f.begin(events...)
+		if err := revocations.Revoke(t.Context(), sessions.NewID(), time.Hour); err != nil || f.over() {
+			t.Fatalf("ended with another's grant: %v, %v", f.over(), err)
+		}
+		if err := revocations.Revoke(t.Context(), id.Grant, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		f.wantEnd()
+	})
+}
+
 func TestRevokedIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		revoked := ID{}
-		g := New(Config{Revoked: func(id ID) bool { mu.Lock(); defer mu.Unlock(); return id == revoked }})
+		revoked := sessions.ID{}
+		g := New(Config{Revoked: func(id sessions.ID) bool { mu.Lock(); defer mu.Unlock(); return id == revoked }})
 		f := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
 		f.begin(events...)
 		time.Sleep(10 * time.Minute)
@@ -294,7 +200,7 @@ func TestRevokedIsAskedAgain(t *testing.T) {
 			t.Fatal("ended too early")
 		}
 		mu.Lock()
-		revoked = ID{2}
+		revoked = sessions.ID{2}
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		f.wantEnd()
@@ -308,7 +214,7 @@ func TestNothingIsWrittenAfterTheEnd(t *testing.T) {
 	err := g.Serve(rec, httptest.NewRequest("GET", "/", nil), until(time.Hour), handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "data: 1\n\n")
-		streams.EndGrant(ID{1})
+		streams.EndGrant(sessions.ID{1})
 		if _, err := io.WriteString(w, "data: 2\n\n"); !errors.Is(err, ErrRevoked) {
 			t.Errorf("writing after the end: %v", err)
 		}
