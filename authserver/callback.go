@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // callback receives the browser back from an identity provider (OpenID Connect Core, section
@@ -88,10 +87,6 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 // repeatedAny is repeated without the exception for resource, which a provider never sends.
 func repeatedAny(params url.Values) bool {
 	return len(params["resource"]) > 1 || repeated(params)
-}
-
-func userOf(u identity.User) sessions.User {
-	return sessions.User{Issuer: u.Issuer, Subject: u.Subject, Email: u.Email, Name: u.Name, Groups: u.Groups}
 }
 
 func providerField(p identity.Provider) zap.Field { return zap.String("provider", p.ID()) }

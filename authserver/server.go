@@ -110,6 +110,7 @@ type Config struct {
 type Server struct {
 	Config
 	endpoints map[string]http.HandlerFunc
+	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
 }
@@ -128,6 +129,10 @@ func New(c Config) *Server {
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
+	}
+	s.grants = map[string]grantFunc{
+		"authorization_code": s.codeGrant,
+		"refresh_token":      s.refreshGrant,
 	}
 	for _, p := range c.Providers {
 		s.providers[p.ID()] = p

@@ -3,7 +3,6 @@ package authserver
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
@@ -41,9 +40,9 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 			return
 		}
 	}
-	now := s.Now()
+	now, person := s.Now(), s.userOf(user)
 	cookie, err := s.Vault.CreateBrowser(r.Context(), sessions.Browser{
-		User: userOf(user), AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
+		User: person, AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
 	}, s.Lifetimes.Browser)
 	if err != nil {
 		s.problem(w, r, s.sealingProblem(err))
@@ -56,7 +55,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 		s.problem(w, r, unknownClient)
 		return
 	}
-	s.finish(w, r, client, l.Request, userOf(user), now)
+	s.finish(w, r, client, l.Request, person, now)
 }
 
 // admits checks the additional rules of a resource.
@@ -147,5 +146,3 @@ func quoted(email string) string {
 	}
 	return email
 }
-
-func joinGroups(groups []string) string { return strings.Join(groups, ",") }

@@ -1,8 +1,10 @@
 package authserver
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,16 +29,13 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *oauthError {
 	if refused != nil {
 		return refused
 	}
-	var grant func(*http.Request, *clients.Client, url.Values) (*tokenResponse, *oauthError)
-	switch form.Get("grant_type") {
-	case "authorization_code":
-		grant = s.codeGrant
-	case "refresh_token":
-		grant = s.refreshGrant
-	case "":
+	name := form.Get("grant_type")
+	if name == "" {
 		return invalidRequest("grant_type is missing")
-	default:
-		return &oauthError{code: "unsupported_grant_type", description: "grant_type must be authorization_code or refresh_token"}
+	}
+	grant := s.grants[name]
+	if grant == nil {
+		return &oauthError{code: "unsupported_grant_type", description: "this server knows the grant types " + strings.Join(s.grantTypes(), ", ")}
 	}
 	client, refused := s.authenticateClient(w, r, form)
 	if refused != nil {
@@ -49,6 +48,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *oauthError {
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
+
+// grantFunc answers a token request of one grant type, for a client that has been authenticated.
+type grantFunc func(*http.Request, *clients.Client, url.Values) (*tokenResponse, *oauthError)
+
+// grantTypes lists the grant types that this server knows.
+func (s *Server) grantTypes() []string { return slices.Sorted(maps.Keys(s.grants)) }
 
 // issueAccess makes the access token of a grant. It is sealed to the resource: the guard compares it
 // with the resource that a request is for (RFC 8707, section 2).

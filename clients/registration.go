@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -52,8 +53,11 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if err != nil {
 		return nil, nil, invalidMetadata("the registration " + err.Error())
 	}
-	m, err := readMetadata(o, g.schemes)
+	m, err := readMetadata(o)
 	if err != nil {
+		return nil, nil, err
+	}
+	if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
 		return nil, nil, err
 	}
 	if m.authMethod == "" {
@@ -67,7 +71,7 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	}
 	client = &Client{
 		Name: m.name, URI: m.uri, Source: Dynamic, RedirectURIs: m.redirectURIs,
-		AuthMethod: m.authMethod, GrantTypes: m.grantTypes, IssuedAt: g.now(), schemes: g.schemes,
+		AuthMethod: m.authMethod, GrantTypes: m.grantTypes, IssuedAt: g.now().UTC().Truncate(time.Second), schemes: g.schemes,
 	}
 	if err := g.sealID(client); err != nil {
 		return nil, nil, err

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -120,6 +121,20 @@ func TestDiscoveryWithACertificateThatIsNotTrusted(t *testing.T) {
 	err = begin(t, o)
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "certificate is not trusted") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestDiscoveryDoesNotFollowARedirectToAnotherPort(t *testing.T) {
+	p := newIDP(t)
+	var asked atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		writeJSON(w, p.discovery)
+	}))
+	defer other.Close()
+	p.handle(discoveryPath, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) })
+	if err := begin(t, p.provider(t)); !errors.Is(err, ErrUnavailable) || asked.Load() != 0 {
+		t.Errorf("got %v, and the other server was asked %d times", err, asked.Load())
 	}
 }
 
