@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, local, allow, clients, client, device_flow, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime"
 	siteWords = "issuer, name, resource, " + sharedWords
 )
@@ -59,6 +59,8 @@ const (
 //	        secret       <{env.NAME} | {file./path}>
 //	        redirect_uri <uri...>
 //	    }
+//
+//	    device_flow off
 //
 //	    store <module> [...]
 //	    key   <secret...>
@@ -211,6 +213,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		client, err := parseClient(d)
 		o.KnownClients = append(o.KnownClients, client)
 		return true, err
+	case "device_flow":
+		o.DeviceFlowDisabled = true
+		return true, parseOff(d)
 	case "store":
 		if o.StoreRaw != nil {
 			return true, d.Err("store is given twice")

@@ -128,6 +128,15 @@ func parseClient(d *caddyfile.Dispenser) (*Client, error) {
 	return client, nil
 }
 
+// parseOff reads an option that can only be switched off.
+func parseOff(d *caddyfile.Dispenser) error {
+	var value string
+	if name := d.Val(); !d.AllArgs(&value) || value != "off" {
+		return d.Errf("%s is on unless you write %s off", name, name)
+	}
+	return nil
+}
+
 // someArgs reads the arguments of an option that may be given several times.
 func someArgs(d *caddyfile.Dispenser, target *[]string) error {
 	name := d.Val()

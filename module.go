@@ -28,7 +28,8 @@ func init() {
 // Path | What for
 // -----|---------
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
-// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/device` | the browser, on behalf of a device that has none
+// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -185,7 +186,8 @@ func requestedPath(r *http.Request) string {
 // access log, which writes query strings and the Location header. The audit log has them.
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+		authserver.DeviceAuthorizationPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

@@ -68,6 +68,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,
 

@@ -26,6 +26,10 @@ type request struct {
 	Scopes      []string `json:"o,omitempty"`
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
+
+	// A device that waits takes the place of redirect URI, state and challenge (RFC 8628).
+	Device     *sessions.DeviceRef `json:"d,omitempty"`
+	DeviceAddr string              `json:"a,omitempty"`
 }
 
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
@@ -80,18 +84,10 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 			advice: "Start again from the application you want to connect.",
 		}
 	}
-	ctx := clients.WithSource(r.Context(), s.ClientAddr(r))
-	client, err := s.Clients.Lookup(ctx, params.Get("client_id"))
-	switch {
-	case errors.Is(err, clients.ErrUnknown):
-		return nil, "", &unknownClient
-	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
-		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
-		return nil, "", &clientUnavailable
-	case err != nil:
-		return nil, "", s.internalProblem("looking up the client", err)
+	client, trouble := s.findClient(r, params.Get("client_id"))
+	if trouble != nil {
+		return nil, "", trouble
 	}
-
 	redirectURI := params.Get("redirect_uri")
 	if redirectURI == "" && len(client.RedirectURIs) == 1 {
 		redirectURI = client.RedirectURIs[0] // RFC 6749, section 3.1.2.3
@@ -100,6 +96,34 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 		return nil, "", &wrongRedirect
 	}
 	return client, redirectURI, nil
+}
+
+func (s *Server) findClient(r *http.Request, id string) (*clients.Client, *problem) {
+	client, err := s.Clients.Lookup(clients.WithSource(r.Context(), s.ClientAddr(r)), id)
+	switch {
+	case errors.Is(err, clients.ErrUnknown):
+		return nil, &unknownClient
+	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
+		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
+		return nil, &clientUnavailable
+	case err != nil:
+		return nil, s.internalProblem("looking up the client", err)
+	}
+	return client, nil
+}
+
+// clientOf finds the client of a request that was checked before, and checks it again: what was
+// registered may have changed since, and no code leaves and no device is let in without this.
+func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *problem) {
+	if req.Device == nil {
+		client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+		return client, trouble
+	}
+	client, trouble := s.findClient(r, req.ClientID)
+	if trouble == nil && !client.May(clients.GrantDeviceCode) {
+		return nil, &unknownClient
+	}
+	return client, trouble
 }
 
 // checkRequest decides everything that may be answered by redirecting to the client.

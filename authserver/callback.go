@@ -63,8 +63,7 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 	case errors.Is(err, identity.ErrDenied):
 		event.Reason = "the provider or the person declined"
 		s.Audit.Record(r.Context(), event)
-		s.redirectError(w, r, l.Request.RedirectURI, l.Request.State,
-			&oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
+		s.decline(w, r, l.Request, &oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
 	case errors.Is(err, identity.ErrUnavailable):
 		event.Reason = "the provider cannot be reached"
 		s.Audit.Record(r.Context(), event)

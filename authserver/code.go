@@ -36,13 +36,18 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 		return nil, invalidGrant("the authorization no longer stands; authorize again")
 	}
 	now := s.Now()
-	grant := sessions.Grant{
+	return s.beginGrant(r, sessions.Grant{
 		ID: code.Grant, User: code.User, ClientID: code.ClientID, ClientLabel: code.ClientLabel,
 		ClientName: code.ClientName, RedirectHost: code.RedirectHost, Resource: code.Resource, Scopes: code.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: code.AuthTime, ClientAddr: s.ClientAddr(r),
-	}
+	}, code.OfflineAccess)
+}
+
+// beginGrant issues the first tokens of a grant; it is kept if it may be refreshed.
+func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
 	var refresh string
-	if code.OfflineAccess {
+	if refreshable {
+		var err error
 		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant); err != nil {
 			return nil, s.storeError("creating a grant", err)
 		}

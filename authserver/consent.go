@@ -59,20 +59,23 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 
 func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
 	resource := s.Resources.Find(req.Resource)
-	host, kind := clients.RedirectHost(req.RedirectURI)
 	view := pages.Consent{
 		Action:        ConsentPath,
 		Ticket:        sealed,
 		ClientName:    client.Name,
 		ClientHost:    client.VerifiedHost(),
 		Preregistered: client.Source == clients.Preregistered,
-		RedirectHost:  host,
-		RedirectKind:  redirectKind(kind),
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
 		OfflineAccess: client.MayRefresh(),
 		Account:       account,
 		SiteName:      s.SiteName,
+	}
+	if req.Device == nil {
+		host, kind := clients.RedirectHost(req.RedirectURI)
+		view.RedirectHost, view.RedirectKind = host, redirectKind(kind)
+	} else {
+		view.UserCode, view.DeviceAddr = req.Device.UserCode.String(), req.DeviceAddr
 	}
 	if account != "" {
 		view.SwitchAction = ConsentPath
@@ -110,15 +113,13 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := t.Request
-	// The client and the redirect URI are looked up again: what was registered may have changed
-	// while the page was open, and no redirect leaves without this check.
-	client, redirectURI, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	client, trouble := s.clientOf(r, req)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
 		return
 	}
 	if s.Resources.Find(req.Resource) == nil {
-		s.redirectError(w, r, redirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.decline(w, r, req, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	decision := form.Get("decision")
@@ -145,7 +146,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	if decision == "deny" {
 		s.recordConsent(r, client, req, false)
-		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		s.decline(w, r, req, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
 	s.recordConsent(r, client, req, true)

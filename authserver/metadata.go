@@ -26,6 +26,9 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	if s.DeviceFlow {
+		metadata.DeviceAuthorizationEndpoint = s.Issuer + DeviceAuthorizationPath
+	}
 	if s.Clients.Registers() {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
 	}

@@ -19,12 +19,15 @@ import (
 // The endpoints, below the issuer.
 const (
 	AuthorizePath = "/oauth2/auth"
+	DevicePath    = "/oauth2/device"
 	ConsentPath   = "/oauth2/consent"
 	LoginPath     = "/oauth2/login"
 	CallbackPath  = "/oauth2/callback"
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+
+	DeviceAuthorizationPath = "/oauth2/device_authorization"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -99,6 +102,9 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
+	DeviceFlow bool
+
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
 
@@ -117,6 +123,7 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+	devices   *devices
 }
 
 // New makes a server. It does no I/O.
@@ -137,6 +144,12 @@ func New(c Config) *Server {
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,
+	}
+	if c.DeviceFlow {
+		s.devices = newDevices()
+		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
+		s.endpoints[DevicePath] = s.device
+		s.grants[clients.GrantDeviceCode] = s.deviceGrant
 	}
 	for _, p := range c.Providers {
 		s.providers[p.ID()] = p

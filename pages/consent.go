@@ -44,6 +44,10 @@ type Consent struct {
 	// RedirectKind decides the warning below RedirectHost.
 	RedirectKind RedirectKind
 
+	// UserCode is set when access goes to another device instead of an address: the code that the device
+	// shows, for the person to compare. DeviceAddr is where it asked from; it may be empty.
+	UserCode, DeviceAddr string
+
 	// ResourceName and Resource name the MCP server: "GitHub tools", "https://mcp.example.com/github".
 	ResourceName, Resource string
 	// Scopes may be empty: the client may then use the tools of the resource.
@@ -71,6 +75,7 @@ type consentView struct {
 	Preregistered           bool
 	RedirectHost            string
 	LongHost                bool
+	UserCode, DeviceAddr    string
 	Loopback, PrivateScheme bool
 	ResourceName, Resource  string
 	Scopes                  []Scope
@@ -94,6 +99,8 @@ func newConsentView(v Consent) consentView {
 		Preregistered: v.Preregistered,
 		RedirectHost:  host(v.RedirectHost),
 		Loopback:      v.RedirectKind == RedirectLoopback,
+		UserCode:      DisplayName(v.UserCode),
+		DeviceAddr:    address(v.DeviceAddr),
 		ResourceName:  DisplayName(v.ResourceName),
 		Resource:      address(v.Resource),
 		OfflineAccess: v.OfflineAccess,

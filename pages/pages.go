@@ -43,6 +43,7 @@ var (
 	choosePage  = page("choose")
 	messagePage = page("message")
 	leavingPage = page("leaving")
+	devicePage  = page("device")
 )
 
 // frame is what the layout needs of every page.
