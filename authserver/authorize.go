@@ -13,19 +13,6 @@ import (
 // maxState bounds the client's state, which is carried through the whole sign-in.
 const maxState = 4 << 10
 
-// request is an authorization request that passed every check: what consent is asked for, and what
-// the code will be bound to.
-type request struct {
-	ClientID    string   `json:"c"`
-	RedirectURI string   `json:"r"`
-	State       string   `json:"s,omitempty"`
-	Challenge   string   `json:"p"`
-	Resource    string   `json:"t"`
-	Scopes      []string `json:"o,omitempty"`
-	Prompt      string   `json:"m,omitempty"`
-	LoginHint   string   `json:"h,omitempty"`
-}
-
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
 // travels on in the sealed ticket of the consent page.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {

@@ -218,7 +218,7 @@ func TestTheAuthorizationEndpointTakesQueriesAndForms(t *testing.T) {
 func TestStateComesBackAsItWas(t *testing.T) {
 	for i, state := range []string{
 		"xyz", "", "a b+c%20d", "&iss=https://evil.example&code=stolen", "=&?#/", "\"'<>\\", "ünïcode ☃", "\u2028\u2029",
-		`{"json":"<b>&amp;"}`, "\x01\x1f\x7f", "line\r\nSet-Cookie: a=b",
+		`{"json":"<b>&amp;"}`, "\x01\x1f\x7f", "line\r\nSet-Cookie: a=b", "\xff\xfe not UTF-8 \x80", strings.Repeat("\xff", maxState),
 	} {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			w := newWorld(t)
