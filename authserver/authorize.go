@@ -91,10 +91,11 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if repeated(params) {
 		return none, invalidRequest("a parameter is given more than once")
 	}
-	if params.Has("request") {
+	// A parameter without a value is one that was left out (RFC 6749, section 3.1).
+	if params.Get("request") != "" {
 		return none, &oauthError{code: "request_not_supported", description: "request objects are not supported"}
 	}
-	if params.Has("request_uri") {
+	if params.Get("request_uri") != "" {
 		return none, &oauthError{code: "request_uri_not_supported", description: "request objects are not supported"}
 	}
 	if params.Get("response_type") == "" {

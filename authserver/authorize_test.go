@@ -157,6 +157,7 @@ func TestAnAuthorizationRequestThatIsAskedAbout(t *testing.T) {
 		{"without a scope", []string{"scope", "-"}, []string{"github:read", "github:write"}},
 		{"with unknown scopes only", []string{"scope", "openid"}, []string{"github:read", "github:write"}},
 		{"with a prompt that others know", []string{"prompt", "consent"}, []string{"github:read"}},
+		{"with parameters without a value", []string{"request", "", "request_uri", "", "response_mode", ""}, []string{"github:read"}},
 		{"with any port on loopback", []string{"client_id", "native", "redirect_uri", "http://127.0.0.1:33418/callback"}, []string{"github:read"}},
 		{"with a state as long as allowed", []string{"state", strings.Repeat("\x01", maxState)}, []string{"github:read"}},
 	} {
