@@ -309,3 +309,18 @@ func wantRetryAfter(t *testing.T, a answer) {
 		t.Error("no Retry-After")
 	}
 }
+
+// People with a session but without a verified address, let in by their group, are signed in as well.
+func TestTheConsentPageSaysWhoIsSignedInWithoutAnAddress(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Policy = policy(t, access.Rule{Kind: access.Group, Value: "engineering"}) })
+	w.idp.user.EmailVerified = false
+	b := w.newBrowser()
+	b.code()
+	a := b.get(AuthorizePath, authorization())
+	if a.hidden(t); !strings.Contains(a.body, "Alice") || strings.Contains(a.body, "You will sign in next") || !strings.Contains(a.body, `value="switch"`) {
+		t.Errorf("the page does not name the account that Allow is for:\n%s", a.body)
+	}
+	if strings.Contains(a.body, alice.Email) {
+		t.Error("the page shows an address that nobody verified as the account")
+	}
+}
