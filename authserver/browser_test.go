@@ -156,7 +156,7 @@ func (b *browser) code(change ...string) string {
 	return b.callback(b.toProvider(change...)).location(b.w.t).Query().Get("code")
 }
 
-// tokens is an answer of the token endpoint.
+// tokens is an answer of a machine endpoint.
 type tokens struct {
 	answer
 	AccessToken  string `json:"access_token"`
@@ -164,6 +164,8 @@ type tokens struct {
 	RefreshToken string `json:"refresh_token"`
 	Scope        string `json:"scope"`
 	ExpiresIn    int64  `json:"expires_in"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
 	Error        string `json:"error"`
 	Description  string `json:"error_description"`
 }
