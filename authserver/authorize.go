@@ -85,6 +85,13 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 	return client, redirectURI, nil
 }
 
+// clientOf finds the client of a request once more. What was registered may have changed while the
+// person was looking at a page or was at the identity provider, and no redirect leaves without this check.
+func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *problem) {
+	client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	return client, trouble
+}
+
 // checkRequest decides everything that may be answered by redirecting to the client.
 func (s *Server) checkRequest(params url.Values, client *clients.Client, redirectURI string) (request, *oauthError) {
 	none := request{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -279,4 +280,29 @@ func TestElevenSignInsAtATime(t *testing.T) {
 	if size := len(b.cookies[loginCookie]); size > 300 {
 		t.Errorf("the cookie still has %d bytes after the others expired", size)
 	}
+}
+
+// A client may go while its person is at the provider; nobody is then sent to where it was.
+func TestAClientThatIsGoneAtTheCallback(t *testing.T) {
+	for name, finish := range map[string]error{"signed in": nil, "declined": identity.ErrDenied} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.idp.finish = finish
+			b := w.newBrowser()
+			state := b.toProvider()
+			w.Clients = clients.New(clients.Config{Ring: w.Vault.Ring, Tenant: issuer})
+			wantPage(t, b.callback(state), http.StatusBadRequest)
+		})
+	}
+	t.Run("not gone but out of reach", func(t *testing.T) {
+		w := newWorld(t)
+		registered := w.registered("none")
+		b := w.newBrowser()
+		state := b.toProvider("client_id", registered)
+		ring := must(sessions.NewRing(sessions.RingConfig{Store: w.store}))(t) // not loaded
+		w.Clients = clients.New(clients.Config{Ring: ring, Tenant: issuer, DynamicRegistration: true})
+		a := b.callback(state)
+		wantPage(t, a, http.StatusServiceUnavailable)
+		wantRetryAfter(t, a)
+	})
 }

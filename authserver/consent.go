@@ -115,15 +115,13 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := t.Request
-	// The client and the redirect URI are looked up again: what was registered may have changed
-	// while the page was open, and no redirect leaves without this check.
-	client, redirectURI, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	client, trouble := s.clientOf(r, req)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
 		return
 	}
 	if s.Resources.Find(req.Resource) == nil {
-		s.redirectError(w, r, redirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	decision := form.Get("decision")
@@ -150,7 +148,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	if decision == "deny" {
 		s.recordConsent(r, client, req, false)
-		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		s.redirectError(w, r, req.RedirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
 	s.recordConsent(r, client, req, true)
