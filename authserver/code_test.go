@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,4 +184,43 @@ func TestReplayingACode(t *testing.T) {
 			t.Error("the access token opens")
 		}
 	})
+}
+
+// Of many who exchange one code at a time at most one gets tokens; the others are told so and not that
+// the server failed.
+func TestParallelExchanges(t *testing.T) {
+	w := newWorld(t)
+	for _, tc := range []struct {
+		name   string
+		change []string
+	}{{"with refresh tokens", nil}, {"without", []string{"client_id", "short"}}} {
+		t.Run(tc.name, func(t *testing.T) {
+			for range 20 {
+				code := w.newBrowser().code(tc.change...)
+				answers := make([]tokens, 50)
+				var all sync.WaitGroup
+				for i := range answers {
+					all.Go(func() { answers[i] = w.exchange(code, tc.change...) })
+				}
+				all.Wait()
+				winners := 0
+				for _, got := range answers {
+					switch {
+					case got.status == http.StatusOK:
+						winners++
+					case got.status != http.StatusBadRequest || got.Error != "invalid_grant":
+						t.Fatalf("status %d %s: %s", got.status, got.Error, got.Description)
+					}
+				}
+				if winners > 1 {
+					t.Fatalf("%d got tokens", winners)
+				}
+				for _, got := range answers {
+					if got.AccessToken != "" && w.opens(got.AccessToken) {
+						t.Fatal("the winner's token outlives the replays")
+					}
+				}
+			}
+		})
+	}
 }
