@@ -48,7 +48,12 @@ func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable b
 	var refresh string
 	if refreshable {
 		var err error
-		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant); err != nil {
+		refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant)
+		switch {
+		case errors.Is(err, sessions.ErrRevoked):
+			// The code was replayed while it was being exchanged.
+			return nil, invalidGrant("the code has been used more than once")
+		case err != nil:
 			return nil, s.storeError("creating a grant", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -54,7 +55,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
-	pages.WriteConsent(w, r, s.consentView(client, req, browser.User.Email, sealed))
+	pages.WriteConsent(w, r, s.consentView(client, req, accountName(browser.User), sealed))
 }
 
 func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
@@ -88,6 +89,10 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 	}
 	return view
 }
+
+// accountName is how a signed-in person recognises their account; it is empty for nobody only. Groups
+// let in people for whose address the provider does not vouch.
+func accountName(u sessions.User) string { return cmp.Or(u.Email, u.Name, u.Subject) }
 
 func redirectKind(kind clients.RedirectKind) pages.RedirectKind {
 	switch kind {
