@@ -72,7 +72,7 @@ func TestADeviceGetsWhatAPersonAllowsElsewhere(t *testing.T) {
 
 	b := w.newBrowser()
 	consent := b.enter(strings.ToLower(strings.ReplaceAll(device.UserCode, "-", " ")))
-	for _, want := range []string{"Terminal", "another device", device.UserCode, "in front of you", "192.0.2.1", "github:read"} {
+	for _, want := range []string{"Terminal", "another device", device.UserCode, "your own device", "192.0.2.1", "github:read"} {
 		if !strings.Contains(consent.body, want) {
 			t.Errorf("the consent page does not say %q", want)
 		}
