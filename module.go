@@ -92,6 +92,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
+	shared := len(h.KnownClients) == 0
 	h.inherit(&app.Options)
 	if err := h.complete(); err != nil {
 		return err
@@ -107,6 +108,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	h.clients.shared = shared
 	endStreamsAtExit(ctx)
 
 	if h.Issuer == "" {

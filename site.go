@@ -26,6 +26,7 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+	machines  authserver.Machines
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -51,7 +52,11 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	machines, err := machinesOf(h.clients.config.Static, h.clients.shared, resources)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
@@ -68,6 +73,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		Machines:      machines,
 		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,

@@ -77,6 +77,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		view.RedirectHost, view.RedirectKind = host, redirectKind(kind)
 	} else {
 		view.UserCode, view.DeviceAddr = req.Device.UserCode.String(), req.DeviceAddr
+		view.Unproven = client.Public()
 	}
 	if account != "" {
 		view.SwitchAction = ConsentPath

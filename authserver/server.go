@@ -102,6 +102,10 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Machines are the clients that may act in their own name. Without any the grant type
+	// client_credentials does not exist.
+	Machines Machines
+
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
 
@@ -144,6 +148,9 @@ func New(c Config) *Server {
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,
+	}
+	if len(c.Machines) > 0 {
+		s.grants[clients.GrantClientCredentials] = s.machineGrant
 	}
 	if c.DeviceFlow {
 		s.devices = newDevices()

@@ -19,6 +19,9 @@ const (
 // May reports whether the client is registered for a grant type.
 func (c *Client) May(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
+// Public reports whether somebody could name the client without proving to be it.
+func (c *Client) Public() bool { return c.AuthMethod == AuthNone || c.mayOmitAssertion }
+
 // MayRefresh reports whether the client registered for refresh tokens.
 func (c *Client) MayRefresh() bool { return c.May(GrantRefresh) }
 

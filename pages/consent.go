@@ -38,6 +38,10 @@ type Consent struct {
 	// Preregistered is set for a client that the operator configured; it outranks ClientHost.
 	Preregistered bool
 
+	// Unproven is set when anybody could have asked in the name of this client, and no address of its own
+	// is where access will be sent. It outranks Preregistered and ClientHost.
+	Unproven bool
+
 	// RedirectHost is where access will be sent, the largest fact on the page: "claude.ai",
 	// "this computer (localhost:33418)", "cursor://".
 	RedirectHost string
@@ -72,7 +76,7 @@ type consentView struct {
 	Action, Ticket, SwitchAction string
 
 	ClientName, ClientHost  string
-	Preregistered           bool
+	Preregistered, Unproven bool
 	RedirectHost            string
 	LongHost                bool
 	UserCode, DeviceAddr    string
@@ -97,6 +101,7 @@ func newConsentView(v Consent) consentView {
 		ClientName:    DisplayName(v.ClientName),
 		ClientHost:    host(v.ClientHost),
 		Preregistered: v.Preregistered,
+		Unproven:      v.Unproven,
 		RedirectHost:  host(v.RedirectHost),
 		Loopback:      v.RedirectKind == RedirectLoopback,
 		UserCode:      DisplayName(v.UserCode),

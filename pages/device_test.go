@@ -44,7 +44,7 @@ func TestDevicePage(t *testing.T) {
 
 func TestConsentToADeviceNamesNoAddressAndWarns(t *testing.T) {
 	w := get(func(w http.ResponseWriter, r *http.Request) {
-		WriteConsent(w, r, Consent{UserCode: "BCDF-GHJK", DeviceAddr: "203.0.113.7", RedirectHost: "evil.example", RedirectKind: RedirectLoopback})
+		WriteConsent(w, r, Consent{UserCode: "BCDF-GHJK", DeviceAddr: "203.0.113.7", RedirectHost: "evil.example", RedirectKind: RedirectLoopback, ClientHost: "claude.ai", Unproven: true})
 	})
 	body := w.Body.String()
 	for _, want := range []string{"another device", "BCDF-GHJK", "203.0.113.7", "somebody sent you the code", `id="caution"`} {
@@ -52,7 +52,7 @@ func TestConsentToADeviceNamesNoAddressAndWarns(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if strings.Contains(body, "evil.example") || strings.Count(body, `id="caution"`) != 1 {
+	if strings.Contains(body, "evil.example") || strings.Contains(body, "Verified host") || strings.Count(body, `id="caution"`) != 1 {
 		t.Error("the page names an address, or warns of something else")
 	}
 }
