@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, allow, clients, client, device_flow, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, local, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime"
 	siteWords = "issuer, name, resource, " + sharedWords
 )
@@ -61,6 +61,9 @@ const (
 //	    }
 //
 //	    device_flow off
+//	    id_jag <issuer> {
+//	        client <id at the provider> <id here>
+//	    }
 //
 //	    store <module> [...]
 //	    key   <secret...>
@@ -212,6 +215,10 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 	case "client":
 		client, err := parseClient(d)
 		o.KnownClients = append(o.KnownClients, client)
+		return true, err
+	case "id_jag":
+		assertions, err := parseIdentityAssertions(d)
+		o.IdentityAssertions = append(o.IdentityAssertions, assertions)
 		return true, err
 	case "device_flow":
 		o.DeviceFlowDisabled = true

@@ -29,6 +29,9 @@ type Options struct {
 	// MCP clients that the operator registered.
 	KnownClients []*Client `json:"known_clients,omitempty"`
 
+	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
+	IdentityAssertions []*IdentityAssertions `json:"identity_assertions,omitempty"`
+
 	// Refuse to let devices without a browser be authorized from another one, by a code that a person
 	// types (RFC 8628). Default: `false`.
 	DeviceFlowDisabled bool `json:"device_flow_disabled,omitempty"`
@@ -170,6 +173,9 @@ func (o *Options) inherit(d *Options) {
 	}
 	if o.policy == nil {
 		o.policy = d.policy
+	}
+	if len(o.IdentityAssertions) == 0 {
+		o.IdentityAssertions = d.IdentityAssertions
 	}
 	o.DeviceFlowDisabled = o.DeviceFlowDisabled || d.DeviceFlowDisabled
 	if o.store == nil {

@@ -56,6 +56,10 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	assertions, err := assertionIssuers(issuer, h.IdentityAssertions, h.providers)
+	if err != nil {
+		return nil, err
+	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
@@ -74,6 +78,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
 		Machines:      machines,
+		Assertions:    assertions,
 		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,

@@ -62,7 +62,7 @@ func (s *Server) machineResource(client *clients.Client, indicators []string) (*
 }
 
 // machineScopes turns a requested scope into what the client gets: of the scopes that exist at the
-// resource those that the operator allows it, which is all of them where nothing is said. Clients take
+// resource those that are allowed, which is all of them where nothing is said. Clients take
 // what they ask for from metadata and challenges, which name every scope there is, so what is not allowed
 // is left out as long as something is left (RFC 6749, section 3.3).
 func machineScopes(requested string, allowed, existing []string) ([]string, *oauthError) {
@@ -73,7 +73,7 @@ func machineScopes(requested string, allowed, existing []string) ([]string, *oau
 	var may, granted []string
 	forbidden := false
 	for _, scope := range existing {
-		permitted := len(allowed) == 0 || slices.Contains(allowed, scope)
+		permitted := allowed == nil || slices.Contains(allowed, scope)
 		wanted := slices.Contains(asked, scope)
 		forbidden = forbidden || wanted && !permitted
 		if permitted {

@@ -26,6 +26,9 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	if len(s.Assertions) > 0 {
+		metadata.AuthorizationGrantProfilesSupported = []string{grantProfile}
+	}
 	if s.DeviceFlow {
 		metadata.DeviceAuthorizationEndpoint = s.Issuer + DeviceAuthorizationPath
 	}

@@ -106,6 +106,10 @@ type Config struct {
 	// client_credentials does not exist.
 	Machines Machines
 
+	// Assertions are the identity providers whose assertions clients may come with, by issuer. Without
+	// any the grant type jwt-bearer does not exist.
+	Assertions map[string]AssertionIssuer
+
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
 
@@ -151,6 +155,9 @@ func New(c Config) *Server {
 	}
 	if len(c.Machines) > 0 {
 		s.grants[clients.GrantClientCredentials] = s.machineGrant
+	}
+	if len(c.Assertions) > 0 {
+		s.grants[clients.GrantJWTBearer] = s.assertionGrant
 	}
 	if c.DeviceFlow {
 		s.devices = newDevices()
