@@ -45,9 +45,12 @@ const (
 //	    allow any
 //
 //	    resource <path> [<more paths...>] {
-//	        name   <text>
-//	        scopes <scope...>
-//	        allow  domain|email|group <value...>
+//	        name            <text>
+//	        scopes          <scope...>
+//	        challenge_scope <scope...>
+//	        required_scope  <scope...>
+//	        implies         <scope> <included scope...>
+//	        allow           domain|email|group <value...>
 //	    }
 //
 //	    store <module> [...]

@@ -47,9 +47,12 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 // parseResource reads one resource. Syntax:
 //
 //	resource <path> [<more paths...>] {
-//	    name   <text>
-//	    scopes <scope...>
-//	    allow  ...
+//	    name            <text>
+//	    scopes          <scope...>
+//	    challenge_scope <scope...>
+//	    required_scope  <scope...>
+//	    implies         <scope> <included scope...>
+//	    allow           ...
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -62,12 +65,6 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := oneArg(d, &resource.Name); err != nil {
 				return nil, err
 			}
-		case "scopes":
-			scopes := d.RemainingArgs()
-			if len(scopes) == 0 {
-				return nil, d.Err("scopes needs at least one scope, such as github:read")
-			}
-			resource.Scopes = append(resource.Scopes, scopes...)
 		case "allow":
 			if resource.Allow == nil {
 				resource.Allow = new(Allow)
@@ -76,7 +73,13 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow", d.Val())
+			known, err := resource.parseScopeOption(d)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow", d.Val())
+			}
 		}
 	}
 	if err := resource.load(); err != nil {

@@ -77,9 +77,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 	if account != "" {
 		view.SwitchAction = ConsentPath
 	}
-	for _, scope := range req.Scopes {
-		view.Scopes = append(view.Scopes, pages.Scope{Name: scope})
-	}
+	view.Scopes = scopeViews(resource, req.Scopes)
 	for _, p := range s.Providers {
 		view.ProviderNames = append(view.ProviderNames, p.Name())
 	}

@@ -38,8 +38,29 @@ type Resource struct {
 	// The scopes that exist here. A request for others is granted without them.
 	Scopes []string
 
+	// What a request gets that names no scope which exists here. Default: all of them.
+	DefaultScopes []string
+
+	// Which scopes include others, and which are needed. Nil: none.
+	Hierarchy *access.Scopes
+
 	// Who may use it, beyond the rules of the whole site. Nil adds nothing.
 	Policy *access.Policy
+}
+
+func (r *Resource) defaultScopes() []string {
+	if len(r.DefaultScopes) > 0 {
+		return r.DefaultScopes
+	}
+	return r.Scopes
+}
+
+// effective returns scopes and all that they include.
+func (r *Resource) effective(scopes []string) []string {
+	if r.Hierarchy == nil {
+		return scopes
+	}
+	return r.Hierarchy.Effective(scopes)
 }
 
 // Resources knows the protected resources of one issuer.

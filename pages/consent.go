@@ -20,6 +20,8 @@ const (
 // Scope is one permission that a client asks for.
 type Scope struct {
 	Name, Description string
+	// Includes names the permissions that come with it.
+	Includes []string
 }
 
 // Consent is the question whether a client may act for a person. Every string but Action, Ticket and
@@ -106,7 +108,12 @@ func newConsentView(v Consent) consentView {
 	view.LongHost = utf8.RuneCountInString(view.RedirectHost) > 32
 	for _, s := range v.Scopes {
 		scope := Scope{Name: DisplayName(s.Name), Description: sentence(s.Description)}
-		if scope != (Scope{}) {
+		for _, name := range s.Includes {
+			if name = DisplayName(name); name != "" {
+				scope.Includes = append(scope.Includes, name)
+			}
+		}
+		if scope.Name != "" || scope.Description != "" || scope.Includes != nil {
 			view.Scopes = append(view.Scopes, scope)
 		}
 	}
