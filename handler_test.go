@@ -47,6 +47,9 @@ func newTestHandler(tb testing.TB, resources ...*Resource) *Handler {
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
 		tb.Fatal(err)
 	}
+	if h.clients, err = resolveClients(nil, nil); err != nil {
+		tb.Fatal(err)
+	}
 	for _, r := range resources {
 		if err := r.load(); err != nil {
 			tb.Fatal(err)

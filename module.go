@@ -61,6 +61,7 @@ type Handler struct {
 	runtime   *runtime
 	guard     *sseproxy.Guard
 	lifetimes authserver.Lifetimes
+	clients   clientSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
@@ -103,6 +104,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := r.load(); err != nil {
 			return err
 		}
+	}
+	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
+		return err
 	}
 	h.guard = sseproxy.New(sseproxy.Config{})
 
