@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -19,6 +18,7 @@ const maxState = 4 << 10
 // the code will be bound to.
 type request struct {
 	ClientID    string   `json:"c"`
+	ClientName  string   `json:"n,omitempty"` // as the person is told
 	RedirectURI string   `json:"r"`
 	State       string   `json:"s,omitempty"`
 	Challenge   string   `json:"p"`
@@ -26,6 +26,9 @@ type request struct {
 	Scopes      []string `json:"o,omitempty"`
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
+
+	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
+	approved bool    // by an earlier consent
 }
 
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
@@ -141,20 +144,21 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if refused != nil {
 		return none, refused
 	}
-	prompt := params.Get("prompt")
-	if strings.Contains(" "+prompt+" ", " none ") {
-		// Nobody is let through without seeing the consent page (OpenID Connect Core, section 3.1.2.6).
-		return none, &oauthError{code: "consent_required", description: "this server asks for consent each time"}
+	prompts, refused := parsePrompt(params.Get("prompt"), params.Get("max_age"))
+	if refused != nil {
+		return none, refused
 	}
 	return request{
 		ClientID:    client.ID,
+		ClientName:  client.Name,
 		RedirectURI: redirectURI,
 		State:       params.Get("state"),
 		Challenge:   params.Get("code_challenge"),
 		Resource:    resource.URI,
 		Scopes:      scopes,
-		Prompt:      knownPrompt(prompt),
+		Prompt:      prompts.upstream(),
 		LoginHint:   cut(params.Get("login_hint"), 254),
+		prompts:     prompts,
 	}, nil
 }
 
@@ -179,17 +183,6 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 		return nil, invalidTarget("this server has several protected resources; say which one with the resource parameter")
 	}
 	return found, nil
-}
-
-// knownPrompt keeps the prompt values that change what happens here; others are ignored, as clients
-// send them to every server alike.
-func knownPrompt(prompt string) string {
-	for _, value := range strings.Fields(prompt) {
-		if value == "login" || value == "select_account" {
-			return value
-		}
-	}
-	return ""
 }
 
 func cut(s string, n int) string {
