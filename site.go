@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // site is everything that belongs to one issuer. What it seals or stores opens at no other one.
@@ -24,6 +25,7 @@ type site struct {
 	policy    *access.Policy
 	auth      *authserver.Server
 	vault     *sessions.Vault
+	guard     *sseproxy.Guard
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -50,6 +52,12 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	s.guard = sseproxy.New(sseproxy.Config{
+		Streams:      streams,
+		Revoked:      h.runtime.revocations.Revoked,
+		Heartbeat:    sseproxy.DefaultHeartbeat,
+		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+	})
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,

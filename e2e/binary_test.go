@@ -62,9 +62,6 @@ func TestTheBinaryListsAndValidates(t *testing.T) {
 // A Caddy built with the module must not carry the SDK of the demo and the tests.
 func TestAFreshBuildHasTheModuleAndNotTheSDK(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("links another Caddy")
-	}
 	w := prepareWorld(t)
 	root, err := edge.ModuleRoot()
 	if err != nil {

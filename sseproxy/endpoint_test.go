@@ -91,7 +91,7 @@ func TestEndpointGetsATag(t *testing.T) {
 			if up.URL.RawQuery != want.RawQuery || up.RequestURI != up.URL.RequestURI() {
 				t.Errorf("the upstream got %q, %q, want the query %q", up.URL.RawQuery, up.RequestURI, want.RawQuery)
 			}
-			bob := another(func(id *Identity) { id.UserKey = "bbbb" })
+			bob := another(func(id *Identity) { id.Subject = "bbbb" })
 			if res, up := b.do(bob, post(target.String(), ""), nil, ""); up != nil || res.StatusCode != 404 {
 				t.Error("another user's message reached the upstream")
 			}

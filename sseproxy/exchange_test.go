@@ -301,7 +301,7 @@ func TestUpgradedConnectionsEnd(t *testing.T) {
 	err := New(Config{Streams: streams, Upgrades: true}).Serve(&controlled{ResponseRecorder: *httptest.NewRecorder()}, r, alice,
 		handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			w.WriteHeader(http.StatusSwitchingProtocols)
-			streams.EndUser(alice.UserKey)
+			streams.EndUser(alice.UserKey())
 			<-r.Context().Done()
 			return nil
 		}))

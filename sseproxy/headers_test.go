@@ -33,7 +33,7 @@ func (f handlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) error { r
 
 var alice = &Identity{
 	Subject: "alice", Email: "alice@example.com", Groups: "eng,ops", ClientID: "dcr-1", ClientName: "Some Client",
-	Scope: "read write", UserIssuer: "https://idp.example", UserKey: "aaaa", Resource: "https://mcp.example/github",
+	Scope: "read write", UserIssuer: "https://idp.example", Resource: "https://mcp.example/github",
 }
 
 func TestServeRemovesWhatAClientMayNotSay(t *testing.T) {

@@ -23,8 +23,12 @@ type Identity struct {
 	Grant     sessions.ID // what the person allowed; its revocation ends streams
 	Token     sessions.ID // the one access token
 	ExpiresAt time.Time   // zero: never
-	UserKey   string      // tells users apart, over all issuers
 	Resource  string      // the protected resource; a session of one is none of another
+}
+
+// UserKey tells users apart, over all issuers, as sessions.User.Key does.
+func (id *Identity) UserKey() string {
+	return sessions.User{Issuer: id.UserIssuer, Subject: id.Subject}.Key()
 }
 
 // Claim names one member of an Identity.

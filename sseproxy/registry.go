@@ -43,7 +43,7 @@ func (s *Registry) EndGrant(id sessions.ID) {
 	s.end(selector{grant: id, cause: ErrRevoked})
 }
 
-// EndUser ends the streams of a user, by Identity.UserKey.
+// EndUser ends the streams of a user, by [Identity.UserKey].
 func (s *Registry) EndUser(key string) {
 	if key != "" {
 		s.end(selector{user: key, cause: ErrRevoked})

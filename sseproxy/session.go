@@ -8,6 +8,16 @@ import (
 	"sync"
 )
 
+// Tagger is a keyed MAC. Its keys outlive the process and are the same on every replica, or sessions end
+// with either. It is safe for concurrent use and keeps nothing of
+// what it is given. A sessions.Ring is one.
+type Tagger interface {
+	// Tag returns the tag of message, at most 64 bytes; the same one for the same message as long as the key is current.
+	Tag(message []byte) ([]byte, error)
+	// Verify reports, in constant time, whether tag was made for message with any key still accepted.
+	Verify(message, tag []byte) bool
+}
+
 // Sessions binds MCP sessions to the user and the resource they were opened by, without storing anything:
 // the client knows a session only together with a tag, the upstream only without. A session ID is not
 // authentication (MCP security best practices, "Session Hijacking"); with the tag a stolen one is worth
@@ -72,7 +82,7 @@ func (s *Sessions) verify(tag string, use byte, id *Identity, session ...string)
 // message frames every part by its length, so that no two lists of parts make one message.
 func (s *Sessions) message(b []byte, use byte, id *Identity, session []string) []byte {
 	b = append(b, use)
-	for _, part := range [...]string{s.Tenant, id.UserKey, id.Resource} {
+	for _, part := range [...]string{s.Tenant, id.UserIssuer, id.Subject, id.Resource} {
 		b = binary.AppendUvarint(b, uint64(len(part)))
 		b = append(b, part...)
 	}

@@ -125,12 +125,12 @@ func TestSessionsOpenForTheirOwnerOnly(t *testing.T) {
 		{"the owner closing it", "DELETE", alice, []string{tagged}, true},
 		{"the owner with another client and a renewed token", "POST", another(func(id *Identity) { id.ClientID = "x"; id.Token = sessions.ID{7} }), []string{tagged}, true},
 		{"no session", "POST", alice, nil, true},
-		{"another user", "POST", another(func(id *Identity) { id.UserKey = "bbbb" }), []string{tagged}, false},
-		{"another user's DELETE", "DELETE", another(func(id *Identity) { id.UserKey = "bbbb" }), []string{tagged}, false},
-		{"another user's GET", "GET", another(func(id *Identity) { id.UserKey = "bbbb" }), []string{tagged}, false},
+		{"another user", "POST", another(func(id *Identity) { id.Subject = "bbbb" }), []string{tagged}, false},
+		{"another user's DELETE", "DELETE", another(func(id *Identity) { id.Subject = "bbbb" }), []string{tagged}, false},
+		{"another user's GET", "GET", another(func(id *Identity) { id.Subject = "bbbb" }), []string{tagged}, false},
 		{"another resource", "POST", another(func(id *Identity) { id.Resource += "x" }), []string{tagged}, false},
 		{"a boundary moved between user and resource", "POST", another(func(id *Identity) {
-			id.UserKey, id.Resource = id.UserKey+id.Resource[:1], id.Resource[1:]
+			id.Subject, id.Resource = id.Subject+id.Resource[:1], id.Resource[1:]
 		}), []string{tagged}, false},
 		{"without the tag", "POST", alice, []string{"1868a90c.x"}, false},
 		{"without a dot", "POST", alice, []string{"guess"}, false},

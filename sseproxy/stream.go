@@ -54,7 +54,7 @@ type stream struct {
 func (g *Guard) openStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
 		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
-		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey, client: x.id.ClientID,
+		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
 	}
 	if !x.id.ExpiresAt.IsZero() {
 		s.deadline = x.id.ExpiresAt.Add(g.grace)

@@ -48,7 +48,7 @@ func TestStreamsEnd(t *testing.T) {
 		{name: "at once with a token that has expired", id: func() *Identity { return until(-time.Second) }, ends: 1, cause: ErrExpired},
 		{name: "when the grant is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{1}) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the token is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{2}) }, ends: time.Hour / 2, cause: ErrRevoked},
-		{name: "when the user is cut off", act: func(s *Registry) { s.EndUser("aaaa") }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "when the user is cut off", act: func(s *Registry) { s.EndUser(alice.UserKey()) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the client is cut off", act: func(s *Registry) { s.EndClient("dcr-1") }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the process exits", act: func(s *Registry) { s.EndAll(io.ErrClosedPipe) }, ends: time.Hour / 2, cause: io.ErrClosedPipe},
 		{name: "when all end without a cause", act: func(s *Registry) { s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrClosing},
@@ -139,7 +139,7 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 		{"of the grant", func(s *Registry) { s.EndGrant(sessions.ID{1}) }, true},
 		{"of everything", func(s *Registry) { s.EndAll(nil) }, true},
 		{"of the user, before others", func(s *Registry) {
-			s.EndUser("aaaa")
+			s.EndUser(alice.UserKey())
 			for range 60 {
 				s.EndUser("bbbb")
 			}

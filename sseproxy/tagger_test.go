@@ -8,15 +8,6 @@ import (
 	"sync"
 )
 
-// Tagger is a keyed MAC. Its keys outlive the process and are the same on every replica, or sessions end
-// with either. It is safe for concurrent use and keeps nothing of what it is given.
-type Tagger interface {
-	// Tag returns the tag of message, at most 64 bytes; the same one for the same message as long as the key is current.
-	Tag(message []byte) ([]byte, error)
-	// Verify reports, in constant time, whether tag was made for message with any key still accepted.
-	Verify(message, tag []byte) bool
-}
-
 // tagSize is half of SHA-256's output, the least RFC 2104, section 5, allows.
 const tagSize = sha256.Size / 2
 
