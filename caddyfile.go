@@ -23,7 +23,7 @@ func init() {
 const (
 	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime"
-	siteWords = "issuer, name, resource, " + sharedWords
+	siteWords = "issuer, name, resource, introspection_client, " + sharedWords
 )
 
 // parseDirective sets up the handler from Caddyfile tokens. Syntax:
@@ -61,6 +61,11 @@ const (
 //	    client <id> {
 //	        secret       <{env.NAME} | {file./path}>
 //	        redirect_uri <uri...>
+//	    }
+//
+//	    introspection_client <id> {
+//	        secret   <{env.NAME} | {file./path}>
+//	        resource <path>
 //	    }
 //
 //	    store <module> [...]
@@ -140,6 +145,12 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser) error {
 			if _, err := newResourceSet(noIssuer, h.Resources); err != nil {
 				return d.WrapErr(err)
 			}
+		case "introspection_client":
+			c, err := parseIntrospectionClient(d)
+			if err != nil {
+				return err
+			}
+			h.IntrospectionClients = append(h.IntrospectionClients, c)
 		default:
 			known, err := h.Options.unmarshalOption(d)
 			if err != nil {
@@ -157,7 +168,8 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser) error {
 }
 
 // parseGlobalOption sets up the app from the global option of the same name, which holds defaults
-// for all sites. Syntax as in a site, without issuer, name and resource.
+// for all sites. Syntax as in a site, without issuer, name, resource and
+// introspection_client.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
 		return nil, d.Err("mcp_auth is given twice in the global options; join the two blocks")
@@ -168,7 +180,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	}
 	app := new(App)
 	for d.NextBlock(0) {
-		if slices.Contains([]string{"issuer", "name", "resource"}, d.Val()) {
+		if slices.Contains([]string{"issuer", "name", "resource", "introspection_client"}, d.Val()) {
 			return nil, d.Errf("%s belongs to one site; write it in the site's own mcp_auth block", d.Val())
 		}
 		known, err := app.Options.unmarshalOption(d)

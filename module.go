@@ -29,6 +29,8 @@ func init() {
 // -----|---------
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/introspect` | the client, and upstreams that ask about tokens
+// `/oauth2/jwks` | upstreams that verify identity assertions
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -54,6 +56,10 @@ type Handler struct {
 
 	// The protected resources. Default: the whole site is one.
 	Resources []*Resource `json:"resources,omitempty"`
+
+	// The MCP servers that may ask about the tokens they are given. Default: none; the guard has
+	// checked every token that arrives.
+	IntrospectionClients []*IntrospectionClient `json:"introspection_clients,omitempty"`
 
 	Options
 
@@ -104,6 +110,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		}
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
+		return err
+	}
+	if err := h.checkIntrospectionClients(); err != nil {
 		return err
 	}
 	endStreamsAtExit(ctx)
@@ -185,7 +194,8 @@ func requestedPath(r *http.Request) string {
 // access log, which writes query strings and the Location header. The audit log has them.
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+		authserver.IntrospectPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

@@ -36,6 +36,10 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	introspectors, err := h.resourceServers(resources)
+	if err != nil {
+		return nil, err
+	}
 	callbacks := make(map[string]string, len(h.callbacks))
 	for id, redirectURL := range h.callbacks {
 		u, err := url.Parse(redirectURL)
@@ -70,6 +74,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		CallbackPaths: callbacks,
 
 		RegistrationTokens: h.clients.registrationTokens,
+		ResourceServers:    introspectors,
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),

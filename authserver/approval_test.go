@@ -33,6 +33,9 @@ type consentWorld struct {
 	scopes authserver.Resource
 	cookie string
 	user   sessions.User
+	policy access.Rule
+
+	asksAbout string // the resource of the resource server
 }
 
 type oneResource struct{ r *authserver.Resource }
@@ -64,6 +67,7 @@ func newConsentWorld(t *testing.T) *consentWorld {
 	}
 	w.known = clients.Client{ID: "app", Name: "App", RedirectURIs: []string{webRedirect, "http://localhost/callback", "cursor://app/callback"}}
 	w.setScopes([]access.Implication{{Scope: "write", Others: []string{"read"}}}, "read", "write", "admin")
+	w.asksAbout, w.policy = w.scopes.URI, access.Rule{Kind: access.Domain, Value: "example.com"}
 	w.user = sessions.User{Issuer: "local", Subject: "ada", Email: "ada@example.com"}
 	w.signIn(w.user)
 	return w
@@ -94,14 +98,21 @@ func (w *consentWorld) server() *authserver.Server {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	policy, err := access.NewPolicy([]access.Rule{{Kind: access.Domain, Value: "example.com"}})
+	policy, err := access.NewPolicy([]access.Rule{w.policy})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	now := func() time.Time { return w.now }
+	asking, err := clients.ResourceServer("tools-server", secretHash(w.t, toolsSecret))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	public := known
+	public.ID, public.AuthMethod, public.Secret = "public", clients.AuthNone, clients.SecretHash{}
 	return authserver.New(authserver.Config{
-		Issuer: consentIssuer, Resources: oneResource{&w.scopes}, Policy: policy, Vault: w.vault,
-		Clients:   clients.New(clients.Config{Ring: w.vault.Ring, Tenant: consentIssuer, Now: now, Static: []clients.Client{known}}),
+		ResourceServers: []authserver.ResourceServer{{Client: asking, Resource: w.asksAbout}},
+		Issuer:          consentIssuer, Resources: oneResource{&w.scopes}, Policy: policy, Vault: w.vault,
+		Clients:   clients.New(clients.Config{Ring: w.vault.Ring, Tenant: consentIssuer, Now: now, Static: []clients.Client{known, public}}),
 		Cookies:   sessions.Cookies{Secure: true},
 		Lifetimes: authserver.DefaultLifetimes(), ClientAddr: func(*http.Request) string { return "192.0.2.1" },
 		Audit: audit.Discard{}, Logger: zap.NewNop(), Now: now,

@@ -25,6 +25,8 @@ const (
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+
+	IntrospectPath = "/oauth2/introspect"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -120,6 +122,9 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Upstreams that may ask about tokens.
+	ResourceServers []ResourceServer
+
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
 
@@ -138,6 +143,8 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+
+	resourceServers resourceServers
 }
 
 // New makes a server. It does no I/O.
@@ -146,6 +153,8 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+
+		resourceServers: newResourceServers(c),
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
@@ -154,6 +163,8 @@ func New(c Config) *Server {
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
+
+		IntrospectPath: s.machine(s.introspect),
 	}
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
