@@ -22,8 +22,8 @@ func init() {
 // The words of a block, as error messages list them.
 const (
 	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime"
-	siteWords = "issuer, name, resource, introspection_client, " + sharedWords
+		"code_lifetime, login_lifetime, browser_session_lifetime, client_lifetimes, identity_assertion"
+	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
 // parseDirective sets up the handler from Caddyfile tokens. Syntax:
@@ -77,6 +77,16 @@ const (
 //	    code_lifetime            <duration>
 //	    login_lifetime           <duration>
 //	    browser_session_lifetime <duration>
+//
+//	    client_lifetimes <client id | host> {
+//	        access_token_lifetime  <duration>
+//	        refresh_token_lifetime <duration>
+//	    }
+//
+//	    identity_assertion {
+//	        header   <name>
+//	        lifetime <duration>
+//	    }
 //	}
 //
 // It takes no matcher: one would keep the metadata documents from being found.
@@ -240,6 +250,19 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		}
 		o.StoreRaw = caddyconfig.JSONModuleObject(module, "store", store, nil)
 		return true, nil
+	case "client_lifetimes":
+		c, err := parseClientLifetimes(d)
+		if err != nil {
+			return true, err
+		}
+		o.ClientLifetimes = append(o.ClientLifetimes, c)
+		return true, nil
+	case "identity_assertion":
+		if o.IdentityAssertion != nil {
+			return true, d.Err("identity_assertion is given twice")
+		}
+		o.IdentityAssertion = new(IdentityAssertion)
+		return true, parseIdentityAssertion(d, o.IdentityAssertion)
 	case "key":
 		keys := d.RemainingArgs()
 		if len(keys) == 0 {

@@ -74,6 +74,9 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		return refuseScope(w, s, res, path, c.access.Scope)
 	}
 	c.identify(res)
+	if err := s.vouch(w, c); err != nil {
+		return err
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}

@@ -65,6 +65,7 @@ type Handler struct {
 
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
+	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
 	logger    *zap.Logger
 
@@ -139,6 +140,12 @@ func (h *Handler) complete() error {
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
 		return err
 	}
+	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
+		return err
+	}
+	if err := h.IdentityAssertion.check(); err != nil {
+		return err
+	}
 	if len(h.providers) == 0 {
 		return errNoProvider
 	}
@@ -195,7 +202,7 @@ func requestedPath(r *http.Request) string {
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
 	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
-		authserver.IntrospectPath:
+		authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -26,6 +27,8 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+
+	assertions *assertion.Signer // nil: upstreams get plain headers only
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -61,7 +64,13 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Revoked:      h.runtime.revocations.Revoked,
 		Heartbeat:    sseproxy.DefaultHeartbeat,
 		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+
+		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
 	})
+	var keySet func() ([]byte, error)
+	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil {
+		keySet = s.assertions.KeySet
+	}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -75,6 +84,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,
+		ClientLifetimes:    h.profiles,
+		KeySet:             keySet,
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),

@@ -27,6 +27,7 @@ const (
 	RegisterPath  = "/oauth2/register"
 
 	IntrospectPath = "/oauth2/introspect"
+	JWKSPath       = "/oauth2/jwks"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -115,6 +116,9 @@ type Config struct {
 	Cookies   sessions.Cookies
 	Lifetimes Lifetimes
 
+	// Lifetimes of some clients, by client id or host. Default: none.
+	ClientLifetimes map[string]ClientLifetimes
+
 	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
 	CallbackPaths map[string]string
 
@@ -124,6 +128,9 @@ type Config struct {
 
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
+
+	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
@@ -165,6 +172,9 @@ func New(c Config) *Server {
 		RegisterPath:  s.machine(s.register),
 
 		IntrospectPath: s.machine(s.introspect),
+	}
+	if c.KeySet != nil {
+		s.endpoints[JWKSPath] = s.jwks
 	}
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
