@@ -105,7 +105,7 @@ func newConsentView(v Consent) consentView {
 	// A kind that this package does not know is no reason to leave the warning out.
 	view.PrivateScheme = v.RedirectKind != RedirectHTTPS && !view.Loopback
 	// Beyond this length the address is set smaller, still larger than all other text.
-	view.LongHost = utf8.RuneCountInString(view.RedirectHost) > 32
+	view.LongHost = utf8.RuneCountInString(view.RedirectHost) > 22
 	for _, s := range v.Scopes {
 		scope := Scope{Name: DisplayName(s.Name), Description: sentence(s.Description)}
 		for _, name := range s.Includes {
