@@ -57,6 +57,9 @@ func (o *Options) clientLifetimes(all authserver.Lifetimes) (map[string]authserv
 
 // check refuses what would never match, and what anybody could match.
 func (c *ClientLifetimes) check() error {
+	if c.Client == "" {
+		return errors.New("it does not say whose; name a client id, or the host of a website")
+	}
 	if c.AccessTokenLifetime == 0 && c.RefreshTokenLifetime == 0 {
 		return errors.New("it says nothing; write access_token_lifetime or refresh_token_lifetime")
 	}
