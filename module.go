@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -30,6 +32,8 @@ func init() {
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
 // `/oauth2/device` | the browser, on behalf of a device that has none
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
+// `/oauth2/introspect` | the client, and upstreams that ask about tokens
+// `/oauth2/jwks` | upstreams that verify identity assertions
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -56,15 +60,22 @@ type Handler struct {
 	// The protected resources. Default: the whole site is one.
 	Resources []*Resource `json:"resources,omitempty"`
 
+	// The MCP servers that may ask about the tokens they are given. Default: none; the guard has
+	// checked every token that arrives.
+	IntrospectionClients []*IntrospectionClient `json:"introspection_clients,omitempty"`
+
 	Options
 
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
+	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
+
+	complaints, hints occasional
 }
 
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
@@ -109,6 +120,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.clients.shared = shared
+	if err := h.checkIntrospectionClients(); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
 
 	if h.Issuer == "" {
@@ -133,6 +147,12 @@ func (h *Handler) complete() error {
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
 		return err
 	}
+	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
+		return err
+	}
+	if err := h.IdentityAssertion.check(); err != nil {
+		return err
+	}
 	if len(h.providers) == 0 {
 		return errNoProvider
 	}
@@ -152,6 +172,14 @@ func (h *Handler) complete() error {
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s, err := h.site(r)
+	if errors.Is(err, errIssuerUnknown) {
+		// Whoever tries this out reads the answer before the log.
+		if h.complaints.due(time.Now()) {
+			h.logger.Error("cannot serve: "+err.Error(), zap.String("host", r.Host))
+		}
+		http.Error(w, "mcp_auth: "+err.Error(), http.StatusInternalServerError)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -189,7 +217,7 @@ func requestedPath(r *http.Request) string {
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
 	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
-		authserver.DeviceAuthorizationPath:
+		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
@@ -218,6 +246,14 @@ func endStreamsAtExit(ctx caddy.Context) {
 
 var errExiting = errors.New("server is shutting down")
 
+// occasional limits a log line that any request could cause to one a minute.
+type occasional struct{ last atomic.Int64 }
+
+func (o *occasional) due(now time.Time) bool {
+	last := o.last.Load()
+	return now.Unix()-last >= 60 && o.last.CompareAndSwap(last, now.Unix())
+}
+
 // maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
 const maxDerivedSites = 1024
 
@@ -241,6 +277,10 @@ func (h *Handler) site(r *http.Request) (*site, error) {
 	h.derived.mu.RUnlock()
 	if s != nil {
 		return s, nil
+	}
+	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" && r.TLS == nil && h.hints.due(time.Now()) {
+		h.logger.Warn("a proxy in front of this site asks for it by a loopback address, and clients will be told that address; "+
+			"add \"issuer https://<public host>\" to the mcp_auth block", zap.String("forwarded_host", forwarded))
 	}
 	if s, err = h.newSite(issuer); err != nil {
 		return nil, caddyhttp.Error(http.StatusInternalServerError, err)

@@ -30,7 +30,7 @@ type Options struct {
 	KnownClients []*Client `json:"known_clients,omitempty"`
 
 	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
-	IdentityAssertions []*IdentityAssertions `json:"identity_assertions,omitempty"`
+	IDJAG []*IDJAG `json:"id_jag,omitempty"`
 
 	// Refuse to let devices without a browser be authorized from another one, by a code that a person
 	// types (RFC 8628). Default: `false`.
@@ -68,6 +68,12 @@ type Options struct {
 	// How long a browser stays signed in, so that connecting another client needs no new sign-in.
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
+
+	// Other lifetimes for the tokens of some clients. Default: the same for all.
+	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
+
+	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
+	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
 
 	providers []identity.Provider
 	callbacks map[string]string // path of a provider's callback, where it is not the usual one
@@ -163,6 +169,12 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		}
 		o.keys = append(o.keys, []byte(secret))
 	}
+	if len(o.keys) > 0 {
+		// A key that is too short shows here, whoever uses it.
+		if _, err := newRing(nil, o.keys); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -174,8 +186,8 @@ func (o *Options) inherit(d *Options) {
 	if o.policy == nil {
 		o.policy = d.policy
 	}
-	if len(o.IdentityAssertions) == 0 {
-		o.IdentityAssertions = d.IdentityAssertions
+	if len(o.IDJAG) == 0 {
+		o.IDJAG = d.IDJAG
 	}
 	o.DeviceFlowDisabled = o.DeviceFlowDisabled || d.DeviceFlowDisabled
 	if o.store == nil {
@@ -189,6 +201,12 @@ func (o *Options) inherit(d *Options) {
 	}
 	if len(o.KnownClients) == 0 {
 		o.KnownClients = d.KnownClients
+	}
+	if len(o.ClientLifetimes) == 0 {
+		o.ClientLifetimes = d.ClientLifetimes
+	}
+	if o.IdentityAssertion == nil {
+		o.IdentityAssertion = d.IdentityAssertion
 	}
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},

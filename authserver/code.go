@@ -47,8 +47,9 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
 	var refresh string
 	if refreshable {
+		_, policy := s.lifetimesOf(grant)
 		var err error
-		refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant)
+		refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy)
 		switch {
 		case errors.Is(err, sessions.ErrRevoked):
 			// The code was replayed while it was being exchanged.

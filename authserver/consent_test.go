@@ -158,7 +158,7 @@ func TestADecisionIsAllowDenyOrSwitch(t *testing.T) {
 	t.Run("switch asks the provider for a choice of accounts", func(t *testing.T) {
 		b := w.newBrowser()
 		b.code()
-		if at := b.decide(b.ticket(), "switch").location(t); at.Host != "idp.example" {
+		if at := b.decide(b.ticket("prompt", "consent"), "switch").location(t); at.Host != "idp.example" {
 			t.Fatalf("sent to %s", at)
 		}
 		if a := w.idp.attempts[len(w.idp.attempts)-1]; a.Prompt != "select_account" {
@@ -201,20 +201,20 @@ func TestASignedInBrowser(t *testing.T) {
 	logins := len(w.idp.attempts)
 
 	t.Run("gets no code without a decision", func(t *testing.T) {
-		a := b.get(AuthorizePath, authorization())
+		a := b.get(AuthorizePath, authorization("prompt", "consent"))
 		a.hidden(t)
 		if !strings.Contains(a.body, alice.Email) {
 			t.Error("the page does not say who is signed in")
 		}
 	})
 	t.Run("gets its code from the decision", func(t *testing.T) {
-		at := b.decide(b.ticket(), "allow").location(t)
+		at := b.decide(b.ticket("prompt", "consent"), "allow").location(t)
 		if at.Query().Get("code") == "" || at.Host != "client.example" || len(w.idp.attempts) != logins {
 			t.Errorf("sent to %s", at)
 		}
 	})
 	t.Run("may deny", func(t *testing.T) {
-		if q := b.decide(b.ticket(), "deny").location(t).Query(); q.Has("code") {
+		if q := b.decide(b.ticket("prompt", "consent"), "deny").location(t).Query(); q.Has("code") {
 			t.Errorf("%v", q)
 		}
 	})
@@ -227,7 +227,7 @@ func TestASignedInBrowser(t *testing.T) {
 		}
 	})
 	t.Run("that was signed out meanwhile signs in again", func(t *testing.T) {
-		ticket, cookie := b.ticket(), b.cookies[sessionCookie]
+		ticket, cookie := b.ticket("prompt", "consent"), b.cookies[sessionCookie]
 		delete(b.cookies, sessionCookie)
 		if at := b.decide(ticket, "allow").location(t); at.Host != "idp.example" {
 			t.Errorf("sent to %s", at)
@@ -316,7 +316,7 @@ func TestTheConsentPageSaysWhoIsSignedInWithoutAnAddress(t *testing.T) {
 	w.idp.user.EmailVerified = false
 	b := w.newBrowser()
 	b.code()
-	a := b.get(AuthorizePath, authorization())
+	a := b.get(AuthorizePath, authorization("prompt", "consent"))
 	if a.hidden(t); !strings.Contains(a.body, "Alice") || strings.Contains(a.body, "You will sign in next") || !strings.Contains(a.body, `value="switch"`) {
 		t.Errorf("the page does not name the account that Allow is for:\n%s", a.body)
 	}

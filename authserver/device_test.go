@@ -24,6 +24,7 @@ func withDevices(t *testing.T, change ...func(*Config)) *world {
 			Static: []clients.Client{
 				static(t, clients.Client{ID: "tv", Name: "Terminal", GrantTypes: []string{clients.GrantDeviceCode, clients.GrantRefresh}}),
 				static(t, clients.Client{ID: "brief", GrantTypes: []string{clients.GrantDeviceCode}}),
+				static(t, clients.Client{ID: "both", RedirectURIs: []string{callback}, GrantTypes: []string{clients.GrantCode, clients.GrantDeviceCode}}),
 				static(t, clients.Client{ID: "web", Name: "Web client", RedirectURIs: []string{callback}}),
 			},
 		})
@@ -295,6 +296,25 @@ func TestOfManyPollsOneGetsTheTokens(t *testing.T) {
 	}
 	if n := len(w.trail.of(audit.TokenIssued)); n != 1 {
 		t.Errorf("%d issues were recorded, want 1", n)
+	}
+}
+
+// A code can be sent to somebody who agreed to the very same client before (RFC 8628, section 5.4).
+func TestNoEarlierConsentAnswersForADevice(t *testing.T) {
+	w := withDevices(t)
+	b := w.newBrowser()
+	b.code("client_id", "both")
+	if again := b.get(AuthorizePath, authorization("client_id", "both")); again.status != http.StatusSeeOther {
+		t.Fatalf("the consent in the browser is not remembered: status %d", again.status)
+	}
+	first := w.begin("client_id", "both")
+	b.decide(b.enter(first.UserCode).hidden(t), "allow")
+	second := w.begin("client_id", "both")
+	ticket := b.enter(second.UserCode).hidden(t)
+	w.poll(second.DeviceCode, "client_id", "both").wantError(t, http.StatusBadRequest, "authorization_pending")
+	b.decide(ticket, "deny")
+	if again := b.get(AuthorizePath, authorization("client_id", "both")); again.status != http.StatusSeeOther {
+		t.Errorf("denying a device took back the consent in the browser: status %d", again.status)
 	}
 }
 

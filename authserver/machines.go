@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -33,7 +32,7 @@ func (s *Server) machineGrant(r *http.Request, client *clients.Client, form url.
 	if refused != nil {
 		return nil, refused
 	}
-	scopes, refused := machineScopes(form.Get("scope"), client.Scopes, resource.Scopes)
+	scopes, refused := limitedScopes(form.Get("scope"), client.Scopes, resource)
 	if refused != nil {
 		return nil, refused
 	}
@@ -59,35 +58,4 @@ func (s *Server) machineResource(client *clients.Client, indicators []string) (*
 		return nil, invalidTarget("this client may not use this resource; ask the operator")
 	}
 	return resource, nil
-}
-
-// machineScopes turns a requested scope into what the client gets: of the scopes that exist at the
-// resource those that are allowed, which is all of them where nothing is said. Clients take
-// what they ask for from metadata and challenges, which name every scope there is, so what is not allowed
-// is left out as long as something is left (RFC 6749, section 3.3).
-func machineScopes(requested string, allowed, existing []string) ([]string, *oauthError) {
-	if !validScope(requested) {
-		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
-	}
-	asked := strings.Fields(requested)
-	var may, granted []string
-	forbidden := false
-	for _, scope := range existing {
-		permitted := allowed == nil || slices.Contains(allowed, scope)
-		wanted := slices.Contains(asked, scope)
-		forbidden = forbidden || wanted && !permitted
-		if permitted {
-			may = append(may, scope)
-			if wanted {
-				granted = append(granted, scope)
-			}
-		}
-	}
-	switch {
-	case len(granted) > 0:
-		return granted, nil
-	case forbidden:
-		return nil, invalidScope("this client may not have the scopes it asks for; ask the operator")
-	}
-	return may, nil
 }

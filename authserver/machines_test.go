@@ -122,15 +122,21 @@ func TestAMachineMayLeaveTheResourceOutWhereThereIsNoChoice(t *testing.T) {
 	}
 }
 
-func TestMachineScopes(t *testing.T) {
-	existing := []string{"read", "write", "admin"}
+func TestLimitedScopes(t *testing.T) {
+	hierarchy := must(access.NewScopes([]string{"read", "write", "admin"}, nil, []access.Implication{{Scope: "write", Others: []string{"read"}}}))(t)
+	resource := &Resource{Scopes: []string{"read", "write", "admin"}, DefaultScopes: []string{"read", "write"}, Hierarchy: hierarchy}
 	for _, tc := range []struct {
 		name, requested string
 		allowed         []string
 		want            string
 		refused         bool
 	}{
-		{"nothing said at all", "", nil, "read write admin", false},
+		{"nothing said at all", "", nil, "read write", false},
+		{"one that an allowed one includes", "read", []string{"write"}, "read", false},
+		{"nothing asked for of one that includes another", "", []string{"write"}, "write", false},
+		{"no limit", "admin", nil, "admin", false},
+		{"an empty limit", "", []string{}, "", false},
+		{"something in spite of an empty limit", "read", []string{}, "", true},
 		{"nothing asked for", "", []string{"write", "read"}, "read write", false},
 		{"all asked for, as metadata lists them", "read write admin", []string{"read"}, "read", false},
 		{"one of the allowed ones", "write", []string{"read", "write"}, "write", false},
@@ -141,7 +147,7 @@ func TestMachineScopes(t *testing.T) {
 		{"the same one twice", "read read", nil, "read", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, refused := machineScopes(tc.requested, tc.allowed, existing)
+			got, refused := limitedScopes(tc.requested, tc.allowed, resource)
 			if (refused != nil) != tc.refused || refused == nil && strings.Join(got, " ") != tc.want {
 				t.Errorf("%q, %v; want %q, refused %v", got, refused, tc.want, tc.refused)
 			}
@@ -159,6 +165,27 @@ func TestClientCredentialsExistOnlyWithMachines(t *testing.T) {
 	}
 	newWorld(t).call(TokenPath, url.Values{"grant_type": {"client_credentials"}, "client_id": {"confidential"}, "client_secret": {secretOfConfidential}}).
 		wantError(t, http.StatusBadRequest, "unsupported_grant_type")
+}
+
+func TestIntrospectionKnowsMachines(t *testing.T) {
+	w := withMachines(t)
+	got := w.machineToken("nightly")
+	active := func() bool {
+		t.Helper()
+		a := w.call(IntrospectPath, url.Values{"client_id": {"nightly"}, "client_secret": {secretOfConfidential}, "token": {got.AccessToken}})
+		if a.status != http.StatusOK {
+			t.Fatalf("status %d %s", a.status, a.Error)
+		}
+		return strings.Contains(a.body, `"active":true`)
+	}
+	if !active() {
+		t.Error("a machine's token is not active")
+	}
+	w.Machines = Machines{"nightly": {linear}}
+	w.Policy = policy(t, access.Rule{Kind: access.Any})
+	if active() {
+		t.Error("it is active at a resource that it may no longer use")
+	}
 }
 
 // The rules for people must not decide about machines, in either direction.

@@ -10,6 +10,7 @@ import (
 // the code, or what a device gets, will be bound to.
 type request struct {
 	ClientID    string   `json:"c"`
+	ClientName  string   `json:"n,omitempty"` // as the person is told
 	RedirectURI string   `json:"r"`
 	State       string   `json:"-"` // see requestJSON
 	Challenge   string   `json:"p"`
@@ -21,6 +22,9 @@ type request struct {
 	// A device that waits takes the place of redirect URI, state and challenge (RFC 8628).
 	Device     *sessions.DeviceRef `json:"d,omitempty"`
 	DeviceAddr string              `json:"a,omitempty"`
+
+	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
+	approved bool    // by an earlier consent
 }
 
 // requestJSON is a request as it is sealed. State travels as bytes: JSON would replace what is not

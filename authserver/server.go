@@ -28,6 +28,9 @@ const (
 	RegisterPath  = "/oauth2/register"
 
 	DeviceAuthorizationPath = "/oauth2/device_authorization"
+
+	IntrospectPath = "/oauth2/introspect"
+	JWKSPath       = "/oauth2/jwks"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -41,8 +44,29 @@ type Resource struct {
 	// The scopes that exist here. A request for others is granted without them.
 	Scopes []string
 
+	// What a request gets that names no scope which exists here. Default: all of them.
+	DefaultScopes []string
+
+	// Which scopes include others, and which are needed. Nil: none.
+	Hierarchy *access.Scopes
+
 	// Who may use it, beyond the rules of the whole site. Nil adds nothing.
 	Policy *access.Policy
+}
+
+func (r *Resource) defaultScopes() []string {
+	if len(r.DefaultScopes) > 0 {
+		return r.DefaultScopes
+	}
+	return r.Scopes
+}
+
+// effective returns scopes and all that they include.
+func (r *Resource) effective(scopes []string) []string {
+	if r.Hierarchy == nil {
+		return scopes
+	}
+	return r.Hierarchy.Effective(scopes)
 }
 
 // Resources knows the protected resources of one issuer.
@@ -95,6 +119,9 @@ type Config struct {
 	Cookies   sessions.Cookies
 	Lifetimes Lifetimes
 
+	// Lifetimes of some clients, by client id or host. Default: none.
+	ClientLifetimes map[string]ClientLifetimes
+
 	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
 	CallbackPaths map[string]string
 
@@ -106,12 +133,18 @@ type Config struct {
 	// client_credentials does not exist.
 	Machines Machines
 
-	// Assertions are the identity providers whose assertions clients may come with, by issuer. Without
-	// any the grant type jwt-bearer does not exist.
-	Assertions map[string]AssertionIssuer
+	// IDJAG are the identity providers whose assertions clients may come with, by issuer. Without any
+	// the grant type jwt-bearer does not exist.
+	IDJAG map[string]AssertionIssuer
 
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
+
+	// Upstreams that may ask about tokens.
+	ResourceServers []ResourceServer
+
+	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
@@ -132,6 +165,8 @@ type Server struct {
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
 	devices   *devices
+
+	resourceServers resourceServers
 }
 
 // New makes a server. It does no I/O.
@@ -140,6 +175,8 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+
+		resourceServers: newResourceServers(c),
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
@@ -148,6 +185,11 @@ func New(c Config) *Server {
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
+
+		IntrospectPath: s.machine(s.introspect),
+	}
+	if c.KeySet != nil {
+		s.endpoints[JWKSPath] = s.jwks
 	}
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
@@ -156,7 +198,7 @@ func New(c Config) *Server {
 	if len(c.Machines) > 0 {
 		s.grants[clients.GrantClientCredentials] = s.machineGrant
 	}
-	if len(c.Assertions) > 0 {
+	if len(c.IDJAG) > 0 {
 		s.grants[clients.GrantJWTBearer] = s.assertionGrant
 	}
 	if c.DeviceFlow {

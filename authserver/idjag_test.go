@@ -40,7 +40,7 @@ func withAssertions(t *testing.T) (*world, *asserting) {
 	secret := must(clients.HashSecret(secretOfConfidential))(t)
 	idp := &asserting{provider: provider{id: "oidc"}}
 	w := newWorld(t, func(c *Config) {
-		c.Assertions = map[string]AssertionIssuer{idp.Issuer(): {Provider: idp, Clients: map[string]string{"agent-at-idp": "agent"}}}
+		c.IDJAG = map[string]AssertionIssuer{idp.Issuer(): {Provider: idp, Clients: map[string]string{"agent-at-idp": "agent"}}}
 		c.Clients = clients.New(clients.Config{
 			Ring: c.Vault.Ring, Tenant: issuer, Now: c.Now, DynamicRegistration: true,
 			Static: []clients.Client{

@@ -59,7 +59,7 @@ func (s *Server) assertionGrant(r *http.Request, client *clients.Client, form ur
 	if refused != nil {
 		return nil, refused
 	}
-	scopes, refused := machineScopes(form.Get("scope"), a.Scopes, resource.Scopes)
+	scopes, refused := limitedScopes(form.Get("scope"), a.Scopes, resource)
 	if refused != nil {
 		return nil, refused
 	}
@@ -91,7 +91,7 @@ func (s *Server) verifyAssertion(r *http.Request, assertion string) (AssertionIs
 	if err != nil {
 		return none, identity.Assertion{}, invalidGrant("the assertion is not a signed JWT with an issuer")
 	}
-	issuer, known := s.Assertions[name]
+	issuer, known := s.IDJAG[name]
 	if !known {
 		return none, identity.Assertion{}, invalidGrant("assertions of this issuer are not accepted here")
 	}

@@ -10,10 +10,10 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
-// IdentityAssertions lets clients come with an assertion of an identity provider instead of a browser
+// IDJAG lets clients come with an assertion of an identity provider instead of a browser
 // (MCP Enterprise-Managed Authorization, ID-JAG). The provider decides which client may act for whom; the
 // allow rules decide who may come in, as at a sign-in.
-type IdentityAssertions struct {
+type IDJAG struct {
 	// The issuer of the assertions. It has to be one of the `oidc` providers: keys, algorithms and the
 	// rules about e-mail addresses and groups are those of signing in there.
 	Issuer string `json:"issuer,omitempty"`
@@ -23,13 +23,13 @@ type IdentityAssertions struct {
 	Clients map[string]string `json:"clients,omitempty"`
 }
 
-// parseIdentityAssertions reads whose assertions are accepted. Syntax:
+// parseIDJAG reads whose assertions are accepted. Syntax:
 //
 //	id_jag <issuer> {
 //	    client <id at the provider> <id here>
 //	}
-func parseIdentityAssertions(d *caddyfile.Dispenser) (*IdentityAssertions, error) {
-	a := new(IdentityAssertions)
+func parseIDJAG(d *caddyfile.Dispenser) (*IDJAG, error) {
+	a := new(IDJAG)
 	if !d.AllArgs(&a.Issuer) {
 		return nil, d.Err("id_jag takes the issuer of an oidc provider, such as https://idp.example.com")
 	}
@@ -52,8 +52,8 @@ func parseIdentityAssertions(d *caddyfile.Dispenser) (*IdentityAssertions, error
 	return a, nil
 }
 
-// assertionIssuers joins the settings with the providers that they name.
-func assertionIssuers(issuer string, configured []*IdentityAssertions, providers []identity.Provider) (map[string]authserver.AssertionIssuer, error) {
+// idJAGIssuers joins the settings with the providers that they name.
+func idJAGIssuers(issuer string, configured []*IDJAG, providers []identity.Provider) (map[string]authserver.AssertionIssuer, error) {
 	issuers := make(map[string]authserver.AssertionIssuer, len(configured))
 	for _, c := range configured {
 		name := caddy.NewReplacer().ReplaceAll(c.Issuer, "")
