@@ -150,11 +150,11 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	s.recordConsent(r, client, req, true)
 	if stays {
-		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		s.finish(w, r, client, req, browser)
 		return
 	}
 	if decision == "switch" {
-		req.Prompt = "select_account"
+		req.Prompt, req.LoginHint = "select_account", ""
 	}
 	s.startLogin(w, r, req, t.Browser)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
@@ -20,11 +21,13 @@ import (
 const (
 	AuthorizePath = "/oauth2/auth"
 	ConsentPath   = "/oauth2/consent"
+	ChoosePath    = "/oauth2/choose"
 	LoginPath     = "/oauth2/login"
 	CallbackPath  = "/oauth2/callback"
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+	LogoutPath    = "/oauth2/logout"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -63,6 +66,10 @@ type Lifetimes struct {
 	Access  time.Duration
 	Grant   sessions.GrantPolicy
 	Browser time.Duration
+
+	// How old the identity provider's word on a person may be when a client refreshes, and how much
+	// older while the provider cannot be asked.
+	Recheck, RecheckGrace time.Duration
 }
 
 // DefaultLifetimes are short where a leak would hurt and long where a person would have to sign in.
@@ -73,6 +80,9 @@ func DefaultLifetimes() Lifetimes {
 		Access:  time.Hour,
 		Grant:   sessions.GrantPolicy{Sliding: 30 * 24 * time.Hour, Grace: time.Minute},
 		Browser: 12 * time.Hour,
+
+		Recheck:      15 * time.Minute,
+		RecheckGrace: time.Hour,
 	}
 }
 
@@ -92,8 +102,13 @@ type Config struct {
 	Cookies   sessions.Cookies
 	Lifetimes Lifetimes
 
-	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
+	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
+	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string
+
+	// The provider, by its id, at which the people of an e-mail domain sign in. Others are asked to
+	// choose if there are several.
+	Domains map[string]string
 
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
@@ -113,6 +128,7 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+	rechecks  singleflight.Group // by sign-in
 }
 
 // New makes a server. It does no I/O.
@@ -125,6 +141,8 @@ func New(c Config) *Server {
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
+		ChoosePath:    s.choose,
+		LogoutPath:    s.logout,
 		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
@@ -141,6 +159,16 @@ func New(c Config) *Server {
 		}
 	}
 	return s
+}
+
+// Reserved reports whether a path is an endpoint whatever the providers are, so that it can be
+// nobody's callback.
+func Reserved(path string) bool {
+	switch path {
+	case AuthorizePath, ConsentPath, ChoosePath, LoginPath, TokenPath, RevokePath, RegisterPath, LogoutPath:
+		return true
+	}
+	return false
 }
 
 // Endpoint returns the handler of an endpoint, or nil when the path is none of ours. Paths are

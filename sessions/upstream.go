@@ -64,27 +64,31 @@ func (v *Vault) UpdateUpstream(ctx context.Context, user User, id ID, ttl time.D
 	return u, err
 }
 
-// EndUpstream forgets a sign-in and revokes every grant that came of it. It can be repeated after
-// an error.
-func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) error {
+// EndUpstream forgets a sign-in and revokes every grant that came of it. It returns those that it
+// ended, also after an error, and can be repeated then.
+func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended []Grant, err error) {
 	grants, err := v.ListGrants(ctx, user.Key())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var failed error
 	for _, g := range grants {
-		if g.Upstream == id {
-			failed = errors.Join(failed, v.RevokeGrant(ctx, user.Key(), g.ID))
+		if g.Upstream != id {
+			continue
 		}
+		if revoking := v.RevokeGrant(ctx, user.Key(), g.ID); revoking != nil {
+			err = errors.Join(err, revoking)
+			continue
+		}
+		ended = append(ended, g)
 	}
-	if failed != nil {
+	if err != nil {
 		// The record stays until every grant has ended, so that a repetition finds what is left.
-		return failed
+		return ended, err
 	}
 	if err := v.Store.Delete(ctx, v.upstreamKey(user, id)); err != nil {
-		return unavailable("deleting a sign-in", err)
+		return ended, unavailable("deleting a sign-in", err)
 	}
-	return nil
+	return ended, nil
 }
 
 func (v *Vault) upstreamKey(user User, id ID) string {
