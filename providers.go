@@ -147,7 +147,7 @@ type Local struct {
 	// A short name for this provider in logs. Default: `local`.
 	ID string `json:"id,omitempty"`
 
-	// What people call it. Default: `this server`.
+	// What people call it. Default: `a password`.
 	Name string `json:"name,omitempty"`
 
 	// The people.
@@ -185,7 +185,7 @@ func (l *Local) Provision(caddy.Context) error {
 		l.ID = "local"
 	}
 	if l.Name == "" {
-		l.Name = "this server"
+		l.Name = "a password"
 	}
 	users := make([]identity.LocalUser, 0, len(l.Users))
 	for _, u := range l.Users {

@@ -10,7 +10,8 @@ import (
 )
 
 // Authenticate returns the client that c proves to be. For a public client naming itself is all there
-// is. A client with a secret may send it either way, whichever it registered: clients do.
+// is. A client with a secret may send it either way, whichever it registered: clients do. A client with
+// a key sends an assertion, once; it may go without if its document offers that, too.
 //
 // The error is ErrUnknown, ErrAuthentication or ErrUnavailable.
 func (g *Registry) Authenticate(ctx context.Context, c Credentials) (*Client, error) {
@@ -18,20 +19,33 @@ func (g *Registry) Authenticate(ctx context.Context, c Credentials) (*Client, er
 	if err != nil {
 		return nil, err
 	}
-	switch client.AuthMethod {
-	case AuthNone:
-		if c.Secret != "" {
-			// It takes itself for another client than the one registered here.
-			return nil, fmt.Errorf("%w: a public client sent a secret", ErrAuthentication)
-		}
-		return client, nil
-	case AuthSecretBasic, AuthSecretPost:
-		if err := g.checkSecret(client, c); err != nil {
-			return nil, err
-		}
-		return client, nil
+	if err := g.authenticate(ctx, client, c); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: its method is not supported", ErrAuthentication)
+	return client, nil
+}
+
+func (g *Registry) authenticate(ctx context.Context, client *Client, c Credentials) error {
+	switch client.AuthMethod {
+	case AuthSecretBasic, AuthSecretPost:
+		return g.checkSecret(client, c)
+	case AuthNone, AuthPrivateKeyJWT:
+	default:
+		return fmt.Errorf("%w: its method is not supported", ErrAuthentication)
+	}
+	public := client.AuthMethod == AuthNone || client.mayOmitAssertion
+	switch {
+	case c.Secret != "":
+		// It takes itself for another client than the one registered here.
+		return fmt.Errorf("%w: a client without a secret sent one", ErrAuthentication)
+	case c.Assertion != "" && client.keys.usable() && g.config.Spend != nil:
+		return g.checkAssertion(ctx, client, c.Assertion)
+	case c.Assertion != "":
+		return fmt.Errorf("%w: a client without keys sent an assertion", ErrAuthentication)
+	case !public:
+		return fmt.Errorf("%w: the assertion is missing", ErrAuthentication)
+	}
+	return nil
 }
 
 func (g *Registry) checkSecret(client *Client, c Credentials) error {

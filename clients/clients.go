@@ -77,6 +77,9 @@ type Client struct {
 	Secret SecretHash
 
 	schemes schemes
+	keys    keySource
+	// mayOmitAssertion is set for a client that offers to authenticate with a key, and also not to.
+	mayOmitAssertion bool
 }
 
 // Label is a short and stable name for logs, tokens and headers. Other than the id of a dynamic client

@@ -17,6 +17,8 @@ const maxCredentials = 8 << 10
 type Credentials struct {
 	ClientID string
 	Secret   string
+	// Assertion is the signed JWT of a client that authenticates with a key.
+	Assertion string
 	// Method is the one of the Auth constants that was used.
 	Method string
 
@@ -35,12 +37,15 @@ func (c Credentials) GoString() string { return c.String() }
 //
 // The error is ErrMalformed or ErrAuthentication.
 func ParseCredentials(r *http.Request, form url.Values) (Credentials, error) {
-	for _, name := range []string{"client_id", "client_secret"} {
+	for _, name := range []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"} {
 		if len(form[name]) > 1 {
 			return Credentials{}, fmt.Errorf("%w: %s is repeated", ErrMalformed, name)
 		}
 	}
 	id, secret := form.Get("client_id"), form.Get("client_secret")
+	if form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "" {
+		return parseAssertionCredentials(r, form)
+	}
 	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
 		if len(headers) > 1 {
 			return Credentials{}, fmt.Errorf("%w: the Authorization header is repeated", ErrMalformed)
@@ -64,6 +69,26 @@ func ParseCredentials(r *http.Request, form url.Values) (Credentials, error) {
 		return Credentials{ClientID: id, Secret: secret, Method: AuthSecretPost}, nil
 	}
 	return Credentials{ClientID: id, Method: AuthNone}, nil
+}
+
+func parseAssertionCredentials(r *http.Request, form url.Values) (Credentials, error) {
+	if form.Get("client_secret") != "" || len(r.Header.Values("Authorization")) > 0 {
+		return Credentials{}, fmt.Errorf("%w: an assertion and other credentials", ErrMalformed)
+	}
+	if form.Get("client_assertion_type") != AssertionType {
+		return Credentials{}, fmt.Errorf("%w: client_assertion_type is not supported", ErrAuthentication)
+	}
+	c := Credentials{ClientID: form.Get("client_id"), Assertion: form.Get("client_assertion"), Method: AuthPrivateKeyJWT}
+	subject, err := assertedClient(c.Assertion)
+	switch {
+	case err != nil:
+		return Credentials{}, err
+	case c.ClientID == "":
+		c.ClientID = subject
+	case c.ClientID != subject:
+		return Credentials{}, fmt.Errorf("%w: client_id differs from the assertion's subject", ErrMalformed)
+	}
+	return c, nil
 }
 
 // parseBasic decodes HTTP Basic credentials, whose halves are form-encoded (RFC 6749, section 2.3.1).

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 func basic(pair string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) }
@@ -98,6 +100,47 @@ func TestCredentialsDoNotPrintTheirSecret(t *testing.T) {
 		if s := fmt.Sprintf(verb, c); strings.Contains(s, "hush") {
 			t.Errorf("%s prints %s", verb, s)
 		}
+	}
+}
+
+func TestParseAssertionCredentials(t *testing.T) {
+	k := newKeyClient(t, "")
+	assertion := sign(t, k.publish(t, "1", jose.ES256), k.claims("x"))
+	base := url.Values{"client_assertion_type": {AssertionType}, "client_assertion": {assertion}}
+	with := func(name string, values ...string) url.Values {
+		v := url.Values{}
+		for n := range base {
+			v[n] = base[n]
+		}
+		v[name] = values
+		return v
+	}
+	for _, tc := range []struct {
+		name   string
+		form   url.Values
+		header []string
+		want   error
+	}{
+		{"alone", base, nil, nil},
+		{"with the client_id", with("client_id", k.id), nil, nil},
+		{"with another client_id", with("client_id", "https://evil.example/c"), nil, ErrMalformed},
+		{"with a secret", with("client_secret", "s"), nil, ErrMalformed},
+		{"with Basic", base, []string{basic("a:s")}, ErrMalformed},
+		{"twice", with("client_assertion", assertion, assertion), nil, ErrMalformed},
+		{"without a type", with("client_assertion_type"), nil, ErrAuthentication},
+		{"of another type", with("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"), nil, ErrAuthentication},
+		{"that is missing", with("client_assertion"), nil, ErrAuthentication},
+		{"that is none", with("client_assertion", "x.y.z"), nil, ErrAuthentication},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := ParseCredentials(tokenRequest(tc.header...), tc.form)
+			if !errors.Is(err, tc.want) {
+				t.Fatalf("%v, want %v", err, tc.want)
+			}
+			if err == nil && (c.ClientID != k.id || c.Assertion != assertion || c.Method != AuthPrivateKeyJWT) {
+				t.Errorf("%q, %s", c.ClientID, c.Method)
+			}
+		})
 	}
 }
 

@@ -23,12 +23,10 @@ type metadata struct {
 	authMethod   string // "" if absent
 }
 
-func readMetadata(o object, allowed schemes) (metadata, error) {
+// readMetadata reads all of it but the redirect URIs, about which registrations and documents differ.
+func readMetadata(o object) (metadata, error) {
 	var m metadata
 	var err error
-	if m.redirectURIs, err = readRedirectURIs(o, allowed); err != nil {
-		return metadata{}, err
-	}
 	if m.name, err = o.text("client_name"); err != nil {
 		return metadata{}, err
 	}

@@ -133,6 +133,7 @@ func TestRedirectMatching(t *testing.T) {
 		{"dot segments on loopback", "http://localhost/cb", "http://localhost:5000/x/../cb", false},
 		{"percent-encoding on loopback", "http://localhost/cb", "http://localhost:5000/%63b", false},
 		{"https on loopback", "http://localhost/cb", "https://localhost/cb", false},
+		{"https on a loopback address", "http://127.0.0.1/cb", "https://127.0.0.1/cb", false},
 		{"userinfo on loopback", "http://localhost/cb", "http://localhost:1@evil.example/cb", false},
 		{"a host behind loopback", "http://localhost/cb", "http://localhost.evil.example/cb", false},
 		{"a bad port on loopback", "http://localhost/cb", "http://localhost:99999/cb", false},

@@ -21,9 +21,22 @@ type Config struct {
 	// DynamicRegistration lets clients register themselves. Without it, those that did so before are
 	// unknown, too.
 	DynamicRegistration bool
+	// RegistrationHosts, if not empty, are the only hosts whose redirect URIs may be registered
+	// dynamically: "client.example", "*.client.example" for all below it, "localhost" for loopback
+	// redirects of every spelling, and a private-use scheme with its colon, such as "cursor:".
+	RegistrationHosts []string
 	// PrivateSchemes are allowed for redirect URIs in addition to the built-in ones and to reverse
 	// domain names, each as CheckScheme accepts it.
 	PrivateSchemes []string
+	// Documents turns on client ID metadata documents; nil turns them off.
+	Documents *Documents
+	// TokenEndpoint is the URL of the token endpoint, which client assertions may name as their
+	// audience beside the issuer.
+	TokenEndpoint string
+	// Spend marks the identifier of a client assertion as used until ttl is over, and returns
+	// sessions.ErrReused if it was already, on any replica. Without it private_key_jwt is not
+	// supported, and clients that offer it are public if they offer that, too.
+	Spend func(ctx context.Context, jti string, ttl time.Duration) error
 }
 
 // sealer is what a Registry needs of a key ring.
@@ -40,6 +53,8 @@ type Registry struct {
 	static  map[string]*Client
 	schemes schemes
 	now     func() time.Time
+
+	documents *documents
 }
 
 // New returns a Registry. It does no I/O.
@@ -51,6 +66,9 @@ func New(config Config) *Registry {
 	if g.now == nil {
 		g.now = time.Now
 	}
+	if config.Documents != nil {
+		g.documents = newDocuments(*config.Documents, g.schemes, config.Spend != nil, g.now)
+	}
 	for _, c := range config.Static {
 		c.Source, c.schemes = Preregistered, g.schemes
 		g.static[c.ID] = &c
@@ -58,10 +76,30 @@ func New(config Config) *Registry {
 	return g
 }
 
-// Lookup returns the client that clientID names. The error is ErrUnknown or ErrUnavailable.
+// Registers reports whether clients may register themselves.
+func (g *Registry) Registers() bool { return g.config.DynamicRegistration }
+
+// ReadsDocuments reports whether clients may be known by a metadata document.
+func (g *Registry) ReadsDocuments() bool { return g.documents != nil }
+
+// AuthMethods lists the ways of client authentication that some client may use here, as metadata
+// advertises them (RFC 8414, section 2).
+func (g *Registry) AuthMethods() []string {
+	methods := []string{AuthNone, AuthSecretBasic, AuthSecretPost}
+	if g.documents != nil && g.config.Spend != nil {
+		methods = append(methods, AuthPrivateKeyJWT)
+	}
+	return methods
+}
+
+// Lookup returns the client that clientID names. The error is ErrUnknown or ErrUnavailable. It does I/O
+// for a client with a metadata document only; see WithSource.
 func (g *Registry) Lookup(ctx context.Context, clientID string) (*Client, error) {
 	if c, ok := g.static[clientID]; ok {
 		return c, nil
+	}
+	if g.documents != nil && strings.HasPrefix(clientID, "https://") {
+		return g.documents.lookup(ctx, clientID)
 	}
 	if g.config.DynamicRegistration && strings.HasPrefix(clientID, sessions.ClientID.Prefix()) {
 		return g.openID(clientID)

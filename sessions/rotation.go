@@ -48,9 +48,9 @@ func (v *Vault) RotateGrant(ctx context.Context, refresh string, p GrantPolicy, 
 	}
 	key := v.grantKey(token.userKey(), token.grant)
 	if v.revoked(token.grant) {
-		// The record is normally gone; if the store failed while it should have been deleted, it must
-		// not outlive the memory of the revocation.
-		return Grant{}, "", errors.Join(ErrRevoked, v.deleteGrant(ctx, key))
+		// Normally there is nothing left to do. But if the store failed when the grant was revoked, the
+		// record must not outlive the memory of that, and the other replicas must hear of it.
+		return Grant{}, "", errors.Join(ErrRevoked, v.RevokeGrant(ctx, token.userKey(), token.grant))
 	}
 	var rec grantRecord
 	err = v.update(ctx, "rotating a grant", key, func(old []byte) ([]byte, time.Duration, error) {

@@ -31,7 +31,8 @@ var (
 // scratch is working space for one Seal or Open.
 type scratch struct{ text, raw, aad, plain []byte }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+// The room for a plaintext is made beforehand, since a refused one would not give its own back.
+var scratches = sync.Pool{New: func() any { return &scratch{plain: make([]byte, 0, 512)} }}
 
 // release keeps s for the next one, unless an unusually long value has blown it up.
 func (s *scratch) release() {
