@@ -44,7 +44,12 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 	}
 	var refresh string
 	if code.OfflineAccess {
-		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant); err != nil {
+		refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant)
+		switch {
+		case errors.Is(err, sessions.ErrRevoked):
+			// The code was replayed while it was being exchanged.
+			return nil, invalidGrant("the code has been used more than once")
+		case err != nil:
 			return nil, s.storeError("creating a grant", err)
 		}
 	}

@@ -64,9 +64,9 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	s.Cookies.Set(w, sessions.SessionCookieName, cookie, s.Lifetimes.Browser)
 
-	client, err := s.Clients.Lookup(r.Context(), l.Request.ClientID)
-	if err != nil || !client.Redirect(l.Request.RedirectURI) {
-		s.problem(w, r, unknownClient)
+	client, trouble := s.clientOf(r, l.Request)
+	if trouble != nil {
+		s.problem(w, r, *trouble)
 		return
 	}
 	s.finish(w, r, client, l.Request, &browser)
