@@ -56,7 +56,7 @@ func (s *Server) askLogout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	pages.WriteSignOut(w, r, pages.SignOut{
-		Action: LogoutPath, Ticket: sealed, Account: account(browser.User), SiteName: s.SiteName,
+		Action: LogoutPath, Ticket: sealed, Account: accountName(browser.User), SiteName: s.SiteName,
 	})
 }
 
@@ -120,14 +120,4 @@ func (s *Server) browserSession(r *http.Request) (*sessions.Browser, *problem) {
 		return nil, nil
 	}
 	return &browser, nil
-}
-
-// account is what people recognise themselves by.
-func account(u sessions.User) string {
-	for _, text := range []string{u.Email, u.Name} {
-		if text != "" {
-			return text
-		}
-	}
-	return u.Subject
 }
