@@ -137,7 +137,7 @@ func (b *browser) decide(ticket, decision string) answer {
 // toProvider goes as far as the identity provider and returns the state it was sent.
 func (b *browser) toProvider(change ...string) string {
 	b.w.t.Helper()
-	at := b.decide(b.ticket(change...), "allow").location(b.w.t)
+	at := b.pastChoice(b.decide(b.ticket(change...), "allow")).location(b.w.t)
 	if at.Host != "idp.example" {
 		b.w.t.Fatalf("sent to %s, not to the provider", at)
 	}
