@@ -105,6 +105,13 @@ func TestNobodyElseSignsSomebodyOut(t *testing.T) {
 			other.code()
 			return b.logout(other.logoutTicket())
 		}},
+		{"a browser that was given only the session", 400, func(w *world, b *browser) answer {
+			ticket := b.logoutTicket()
+			other := w.newBrowser()
+			other.ticket()
+			other.cookies[sessionCookie] = b.cookies[sessionCookie]
+			return other.logout(ticket)
+		}},
 		{"the ticket of an earlier session", 400, func(_ *world, b *browser) answer {
 			ticket := b.logoutTicket()
 			b.callback(b.decide(b.ticket(), "switch").location(b.w.t).Query().Get("state"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -234,6 +235,7 @@ func TestParallelRefreshesAskOnce(t *testing.T) {
 	w.clock.advance(2 * time.Hour)
 
 	const each = 4
+	before := w.store.written()
 	answers := make(chan tokens, 2*each)
 	refresh := func(s *Server) {
 		replica := *w
@@ -245,6 +247,10 @@ func TestParallelRefreshesAskOnce(t *testing.T) {
 		go refresh(other)
 	}
 	<-v.asked
+	// Each replica tries to be the one that asks, by one write; the answer waits for both.
+	for w.store.written() < before+2 {
+		runtime.Gosched()
+	}
 	close(v.hold)
 	for range 2 * each {
 		if got := <-answers; got.status != http.StatusOK {

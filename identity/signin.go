@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -37,8 +38,8 @@ func (o *OIDC) Begin(ctx context.Context, a Attempt) (string, error) {
 	if a.LoginHint != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", a.LoginHint))
 	}
-	if a.Prompt != "" {
-		options = append(options, oauth2.SetAuthURLParam("prompt", a.Prompt))
+	if prompt := joinPrompts(o.config.AuthParams["prompt"], a.Prompt); prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", prompt))
 	}
 	return o.oauth2(md, a).AuthCodeURL(a.State, options...), nil
 }
@@ -124,6 +125,16 @@ func (o *OIDC) exchange(ctx context.Context, md *metadata, a Attempt, code strin
 		return "", nil, fmt.Errorf("%w: token endpoint gave no ID token", ErrRefused)
 	}
 	return idToken, token, nil
+}
+
+// joinPrompts adds what an attempt asks for to what the operator always wants (OpenID Connect Core
+// 1.0, section 3.1.2.1: a list), so that a client cannot ask the operator's wish away.
+func joinPrompts(always, now string) string {
+	values := strings.Fields(always)
+	if now != "" && !slices.Contains(values, now) && !slices.Contains(values, "none") {
+		values = append(values, now)
+	}
+	return strings.Join(values, " ")
 }
 
 func (o *OIDC) oauth2(md *metadata, a Attempt) *oauth2.Config {
