@@ -2,7 +2,7 @@ package mcpauth
 
 import (
 	"fmt"
-	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -67,10 +67,9 @@ func (g *GitHub) Provision(caddy.Context) error {
 	if g.ID == "" {
 		g.ID = "github"
 	}
-	repl := caddy.NewReplacer()
-	clientID := repl.ReplaceAll(g.ClientID, "")
-	if clientID == "" {
-		return fmt.Errorf("github: client_id is empty; write the client id of the OAuth app")
+	clientID, err := secretValue(g.ClientID)
+	if err != nil {
+		return fmt.Errorf("github: client_id: %w", err)
 	}
 	secret, err := secretValue(g.ClientSecret)
 	if err != nil {
@@ -79,34 +78,31 @@ func (g *GitHub) Provision(caddy.Context) error {
 	if err := checkRedirectURL(g.RedirectURL); err != nil {
 		return fmt.Errorf("github: %w", err)
 	}
-	g.provider, err = identity.NewGitHub(identity.GitHubConfig{
-		ID:             g.ID,
+	g.provider, err = g.build(clientID, secret, caddy.NewReplacer().ReplaceAll(g.EnterpriseURL, ""))
+	return err
+}
+
+// build makes the provider of settings whose placeholders are resolved. It does no I/O.
+func (g *GitHub) build(clientID, secret, enterpriseURL string) (*identity.GitHub, error) {
+	id := g.ID
+	if id == "" {
+		id = "github"
+	}
+	return identity.NewGitHub(identity.GitHubConfig{
+		ID:             id,
 		Name:           g.Name,
 		ClientID:       clientID,
 		ClientSecret:   secret,
 		Organizations:  g.Organizations,
-		EnterpriseURL:  repl.ReplaceAll(g.EnterpriseURL, ""),
+		EnterpriseURL:  enterpriseURL,
 		DisableRecheck: g.DisableRecheck,
 	})
-	return err
 }
 
 // Provider implements ProviderModule.
 func (g *GitHub) Provider() (identity.Provider, error) { return g.provider, nil }
 
 func (g *GitHub) redirectURL() string { return g.RedirectURL }
-
-// checkRedirectURL accepts an absolute URL, or none.
-func checkRedirectURL(redirectURL string) error {
-	if redirectURL == "" {
-		return nil
-	}
-	u, err := url.Parse(redirectURL)
-	if err != nil || u.Host == "" || u.Path == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("redirect_url %q is not an absolute URL without query; write, for example, https://mcp.example.com/signed-in", redirectURL)
-	}
-	return nil
-}
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens. Syntax:
 //
@@ -122,6 +118,7 @@ func checkRedirectURL(redirectURL string) error {
 //	}
 func (g *GitHub) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the provider's name
+	directive := *d
 	if d.NextArg() {
 		return d.Err("github takes no value; write enterprise_url inside its block for another instance than github.com")
 	}
@@ -155,6 +152,15 @@ func (g *GitHub) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if g.ClientID == "" || g.ClientSecret == "" {
 		return d.Err("github needs client_id and client_secret; create an OAuth app at GitHub, under Settings, Developer settings")
+	}
+	if err := checkRedirectURL(g.RedirectURL); err != nil {
+		return directive.WrapErr(err)
+	}
+	if !strings.Contains(g.EnterpriseURL, "{") {
+		// Mistakes show with their line here; placeholders are resolved later.
+		if _, err := g.build(g.ClientID, g.ClientSecret, g.EnterpriseURL); err != nil {
+			return directive.WrapErr(err)
+		}
 	}
 	return nil
 }

@@ -3,9 +3,12 @@ package mcpauth
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
@@ -94,13 +97,12 @@ func (o *OIDC) Provision(caddy.Context) error {
 	}
 	repl := caddy.NewReplacer()
 	issuer := repl.ReplaceAll(o.Issuer, "")
-	clientID := repl.ReplaceAll(o.ClientID, "")
-	if clientID == "" {
-		return fmt.Errorf("oidc %s: client_id is empty; write the client id that the provider gave out", issuer)
+	clientID, err := secretValue(o.ClientID)
+	if err != nil {
+		return fmt.Errorf("oidc %s: client_id: %w", issuer, err)
 	}
 	var secret string
 	if o.ClientSecret != "" {
-		var err error
 		if secret, err = secretValue(o.ClientSecret); err != nil {
 			return fmt.Errorf("oidc %s: client_secret: %w", issuer, err)
 		}
@@ -108,16 +110,40 @@ func (o *OIDC) Provision(caddy.Context) error {
 	if err := checkRedirectURL(o.RedirectURL); err != nil {
 		return fmt.Errorf("oidc %s: %w", issuer, err)
 	}
-	for i, domain := range o.Domains {
-		_, parsed, err := identity.ParseEmail("x@" + domain)
-		if err != nil {
-			return fmt.Errorf(`oidc %s: domains: %q is not a domain; write, for example, "domains example.com"`, issuer, domain)
-		}
-		o.Domains[i] = parsed
+	o.provider, err = o.build(issuer, clientID, secret)
+	return err
+}
+
+// checkRedirectURL refuses redirect URLs that are not one, or that another endpoint answers at. None
+// is in order.
+func checkRedirectURL(redirectURL string) error {
+	if redirectURL == "" {
+		return nil
 	}
-	var err error
-	o.provider, err = identity.NewOIDC(identity.OIDCConfig{
-		ID:                   o.ID,
+	u, err := url.Parse(redirectURL)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("redirect_url %q is not an absolute URL without query", redirectURL)
+	}
+	if u.Path == "" || u.Path == "/" || strings.HasPrefix(u.Path, "/.well-known/") ||
+		strings.HasPrefix(u.Path, "/oauth2/") && u.Path != authserver.CallbackPath && !strings.HasPrefix(u.Path, authserver.CallbackPath+"/") {
+		return fmt.Errorf("redirect_url %s is taken; leave the option out, which means %s, or choose a path of its own", redirectURL, authserver.CallbackPath)
+	}
+	return nil
+}
+
+// build makes the provider of settings whose placeholders are resolved. It does no I/O.
+func (o *OIDC) build(issuer, clientID, secret string) (*identity.OIDC, error) {
+	id := o.ID
+	if id == "" {
+		id = "oidc"
+	}
+	for _, domain := range o.Domains {
+		if _, _, err := identity.ParseEmail("x@" + domain); err != nil {
+			return nil, fmt.Errorf(`oidc %s: domains: %q is not a domain; write, for example, "domains example.com"`, issuer, domain)
+		}
+	}
+	return identity.NewOIDC(identity.OIDCConfig{
+		ID:                   id,
 		Name:                 o.Name,
 		Issuer:               issuer,
 		ClientID:             clientID,
@@ -131,7 +157,6 @@ func (o *OIDC) Provision(caddy.Context) error {
 		DisableRecheck:       o.DisableRecheck,
 		AllowedAlgorithms:    o.Algorithms,
 	})
-	return err
 }
 
 // Provider implements ProviderModule.
@@ -139,7 +164,15 @@ func (o *OIDC) Provider() (identity.Provider, error) { return o.provider, nil }
 
 func (o *OIDC) redirectURL() string { return o.RedirectURL }
 
-func (o *OIDC) emailDomains() []string { return o.Domains }
+func (o *OIDC) emailDomains() []string {
+	domains := make([]string, 0, len(o.Domains))
+	for _, domain := range o.Domains {
+		if _, parsed, err := identity.ParseEmail("x@" + domain); err == nil {
+			domains = append(domains, parsed)
+		}
+	}
+	return domains
+}
 
 // Local signs people in with a password that the configuration knows as a hash: for small teams
 // and for trying things out.

@@ -104,10 +104,6 @@ func callbackPaths(issuer string, providers []identity.Provider, configured map[
 		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
 			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
 		}
-		if authserver.Reserved(u.Path) {
-			return nil, fmt.Errorf("redirect_url %s is an endpoint of mcp_auth itself; write another path, for example %s%s/%s",
-				redirectURL, issuer, authserver.CallbackPath, p.ID())
-		}
 		if err := claim(p.ID(), u.Path); err != nil {
 			return nil, err
 		}

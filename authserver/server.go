@@ -165,16 +165,6 @@ func New(c Config) *Server {
 	return s
 }
 
-// Reserved reports whether a path is an endpoint whatever the providers are, so that it can be
-// nobody's callback.
-func Reserved(path string) bool {
-	switch path {
-	case AuthorizePath, ConsentPath, ChoosePath, LoginPath, TokenPath, RevokePath, RegisterPath, LogoutPath:
-		return true
-	}
-	return false
-}
-
 // Endpoint returns the handler of an endpoint, or nil when the path is none of ours. Paths are
 // compared byte for byte: another spelling of an endpoint is a path of the protected site.
 func (s *Server) Endpoint(path string) http.HandlerFunc {
