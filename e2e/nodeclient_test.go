@@ -112,3 +112,10 @@ func marshal(t *testing.T, v any) string {
 	}
 	return string(b)
 }
+
+func unmarshal(t *testing.T, b []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatalf("%v: %.300s", err, b)
+	}
+}

@@ -53,6 +53,11 @@ func TestTheTypeScriptSDKsConnectAndRefresh(t *testing.T) {
 			if got.SignIns != 1 || got.Refreshes != 1 || len(got.Invalidated) != 0 {
 				t.Errorf("%d sign-ins and %d refreshes, want one of each; the SDK forgot %q", got.SignIns, got.Refreshes, got.Invalidated)
 			}
+			if tc.protocol != "" && !slices.ContainsFunc(w.up.Seen(), func(seen upstream.Seen) bool {
+				return seen.Path == tc.path && seen.Header.Get("MCP-Protocol-Version") == "2026-07-28" && seen.Header.Get("Mcp-Method") == "tools/call"
+			}) {
+				t.Error("no call of revision 2026-07-28 reached the server")
+			}
 			if tc.document != "" && got.Client != tc.document || tc.document == "" && !strings.HasPrefix(got.Client, "mcpid_") {
 				t.Errorf("the client's id is %q", got.Client)
 			}
