@@ -23,6 +23,7 @@ import (
 func TestAClientInABrowserConnectsAndRefreshes(t *testing.T) {
 	t.Parallel()
 	tab := chromium.Start(t)
+	npmPackages(t)
 	w := prepareWorld(t)
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ import (
 // a process that speaks MCP over its standard input and output and keeps its tokens in a directory.
 func TestMCPRemoteSignsInOnceAndComesBack(t *testing.T) {
 	t.Parallel()
+	npmPackages(t)
 	w := newWorld(t)
 	for _, tc := range []struct{ name, path, transport string }{
 		{"over Streamable HTTP", upstream.StreamablePath, "http-first"},

@@ -3,11 +3,15 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/chromium"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/edge"
@@ -69,7 +73,6 @@ func (w *world) nodeClient(p *person, script string, config map[string]any, resu
 // which no browser can be opened on somebody's screen.
 func (w *world) node(script string, args ...string) *exec.Cmd {
 	w.t.Helper()
-	program := chromium.RequireTool(w.t, "node")
 	dir := npmPackages(w.t)
 	home := w.t.TempDir()
 	for _, name := range []string{"open", "xdg-open"} {
@@ -77,7 +80,7 @@ func (w *world) node(script string, args ...string) *exec.Cmd {
 			w.t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(w.ctx, program, append([]string{script}, args...)...)
+	cmd := exec.CommandContext(w.ctx, "node", append([]string{script}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"HOME=" + home, "PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"),
@@ -86,23 +89,41 @@ func (w *world) node(script string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// npmPackages finds the installed packages. Without them a test is skipped, in CI it fails.
-func npmPackages(t *testing.T) string {
+// npmPackages finds the packages of the directory npm, and installs them if they are not there yet.
+// Where that cannot be done a test is skipped, in CI it fails. To be called before a test's time runs.
+func npmPackages(t *testing.T) (dir string) {
 	t.Helper()
-	root, err := edge.ModuleRoot()
-	if err != nil {
+	chromium.RequireTool(t, "node")
+	chromium.RequireTool(t, "npm")
+	dir, err := installPackages()
+	switch {
+	case err == nil:
+		return dir
+	case os.Getenv("CI") == "true":
 		t.Fatal(err)
 	}
-	dir := filepath.Join(root, "e2e", "npm")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
-		const advice = "the npm packages of this test are not installed; run: npm ci --prefix e2e/npm"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(advice)
-		}
-		t.Skip(advice)
-	}
-	return dir
+	t.Skip(err)
+	return ""
 }
+
+var installPackages = sync.OnceValues(func() (dir string, err error) {
+	root, err := edge.ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(root, "e2e", "npm")
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err == nil {
+		return dir, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--loglevel=error")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("installing the packages of %s with npm ci: %w\n%s", dir, err, out)
+	}
+	return dir, nil
+})
 
 func marshal(t *testing.T, v any) string {
 	t.Helper()

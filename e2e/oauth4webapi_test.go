@@ -13,6 +13,7 @@ import (
 // oauth4webapi checks every answer against the specifications and throws at the first that deviates.
 func TestAStrictOAuthLibraryFindsNothingWrong(t *testing.T) {
 	t.Parallel()
+	npmPackages(t)
 	w := newWorld(t)
 	for _, method := range []string{"none", "client_secret_basic", "client_secret_post"} {
 		t.Run(method, func(t *testing.T) {

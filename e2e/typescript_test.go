@@ -14,6 +14,7 @@ import (
 func TestTheTypeScriptSDKsConnectAndRefresh(t *testing.T) {
 	t.Parallel()
 	const document = "https://client.example/oauth/metadata.json"
+	npmPackages(t)
 	w := newWorld(t, pinnedDocuments(t))
 	for _, tc := range []struct {
 		name, sdk, path string
