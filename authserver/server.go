@@ -144,7 +144,8 @@ type Config struct {
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
-	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	// KeySet returns the JWK Set of identity assertions. Default: an empty one, since clients insist on
+	// the address of a set in the OpenID document.
 	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
@@ -191,9 +192,10 @@ func New(c Config) *Server {
 
 		IntrospectPath: s.machine(s.introspect),
 	}
-	if c.KeySet != nil {
-		s.endpoints[JWKSPath] = s.jwks
+	if s.KeySet == nil {
+		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }
 	}
+	s.endpoints[JWKSPath] = s.jwks
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,
