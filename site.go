@@ -44,13 +44,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks := make(map[string]string, len(h.callbacks))
-	for id, redirectURL := range h.callbacks {
-		u, err := url.Parse(redirectURL)
-		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
-			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
-		}
-		callbacks[id] = u.Path
+	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	if err != nil {
+		return nil, err
 	}
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
@@ -90,6 +86,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		Domains:       h.domains,
 		Machines:      machines,
 		IDJAG:         idJAG,
 		DeviceFlow:    !h.DeviceFlowDisabled,

@@ -15,6 +15,7 @@ import (
 // maxState bounds the client's state, which is carried through the whole sign-in.
 const maxState = 4 << 10
 
+// authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
 // travels on in the sealed ticket of the consent page.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	var params url.Values

@@ -118,12 +118,12 @@ func (s *Server) deviceDecided(w http.ResponseWriter, r *http.Request, err error
 	}
 }
 
-func (s *Server) allowDevice(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, user sessions.User, authTime time.Time) {
+func (s *Server) allowDevice(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, browser *sessions.Browser) {
 	name := pages.DisplayName(client.Name)
 	if name == "" {
 		name = "The application"
 	}
-	err := s.Vault.AllowDevice(r.Context(), *req.Device, user, authTime)
+	err := s.Vault.AllowDevice(r.Context(), *req.Device, *browser)
 	s.deviceDecided(w, r, err, pages.Message{
 		Title:  "You can return to your device",
 		Text:   name + " on the device with the code " + req.Device.UserCode.String() + " is connected in a moment.",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
@@ -21,11 +22,13 @@ const (
 	AuthorizePath = "/oauth2/auth"
 	DevicePath    = "/oauth2/device"
 	ConsentPath   = "/oauth2/consent"
+	ChoosePath    = "/oauth2/choose"
 	LoginPath     = "/oauth2/login"
 	CallbackPath  = "/oauth2/callback"
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+	LogoutPath    = "/oauth2/logout"
 
 	DeviceAuthorizationPath = "/oauth2/device_authorization"
 
@@ -90,6 +93,10 @@ type Lifetimes struct {
 	Access  time.Duration
 	Grant   sessions.GrantPolicy
 	Browser time.Duration
+
+	// How old the identity provider's word on a person may be when a client refreshes, and how much
+	// older while the provider cannot be asked.
+	Recheck, RecheckGrace time.Duration
 }
 
 // DefaultLifetimes are short where a leak would hurt and long where a person would have to sign in.
@@ -100,6 +107,9 @@ func DefaultLifetimes() Lifetimes {
 		Access:  time.Hour,
 		Grant:   sessions.GrantPolicy{Sliding: 30 * 24 * time.Hour, Grace: time.Minute},
 		Browser: 12 * time.Hour,
+
+		Recheck:      15 * time.Minute,
+		RecheckGrace: time.Hour,
 	}
 }
 
@@ -122,8 +132,13 @@ type Config struct {
 	// Lifetimes of some clients, by client id or host. Default: none.
 	ClientLifetimes map[string]ClientLifetimes
 
-	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
+	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
+	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string
+
+	// The provider, by its id, at which the people of an e-mail domain sign in. Others are asked to
+	// choose if there are several.
+	Domains map[string]string
 
 	// RegistrationTokens are the SHA-256 of the initial access tokens, one of which registering
 	// needs. Default: everybody may register.
@@ -143,7 +158,8 @@ type Config struct {
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
-	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	// KeySet returns the JWK Set of identity assertions. Default: an empty one, since clients insist on
+	// the address of a set in the OpenID document.
 	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
@@ -165,6 +181,7 @@ type Server struct {
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
 	devices   *devices
+	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
 }
@@ -181,6 +198,8 @@ func New(c Config) *Server {
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
+		ChoosePath:    s.choose,
+		LogoutPath:    s.logout,
 		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
@@ -188,9 +207,10 @@ func New(c Config) *Server {
 
 		IntrospectPath: s.machine(s.introspect),
 	}
-	if c.KeySet != nil {
-		s.endpoints[JWKSPath] = s.jwks
+	if s.KeySet == nil {
+		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }
 	}
+	s.endpoints[JWKSPath] = s.jwks
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,

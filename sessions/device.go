@@ -20,9 +20,10 @@ type Device struct {
 	ExpiresAt  time.Time `json:"expires_at"`
 
 	Decision DeviceDecision `json:"decision,omitempty"`
-	// User and AuthTime are set once access was allowed.
+	// User, AuthTime and Upstream are those of the browser where access was allowed.
 	User     User      `json:"user,omitzero"`
 	AuthTime time.Time `json:"auth_time,omitzero"`
+	Upstream ID        `json:"upstream,omitzero"`
 }
 
 // DeviceDecision is what became of a device authorization.
@@ -97,12 +98,12 @@ func (v *Vault) FindDevice(ctx context.Context, code UserCode) (Device, error) {
 	return d, nil
 }
 
-// AllowDevice lets the device have what it asked for, as user. Of any number of decisions about one
+// AllowDevice lets the device have what it asked for, as the person signed in at b. Of any number of decisions about one
 // authorization, on any number of replicas, the first one counts; the others get [ErrNotFound], as
 // does one that comes too late.
-func (v *Vault) AllowDevice(ctx context.Context, ref DeviceRef, user User, authTime time.Time) error {
+func (v *Vault) AllowDevice(ctx context.Context, ref DeviceRef, b Browser) error {
 	return v.decideDevice(ctx, ref, func(d *Device) {
-		d.Decision, d.User, d.AuthTime = DeviceAllowed, user, authTime
+		d.Decision, d.User, d.AuthTime, d.Upstream = DeviceAllowed, b.User, b.AuthTime, b.Upstream
 	})
 }
 

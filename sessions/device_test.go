@@ -12,7 +12,10 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
 
-var person = sessions.User{Issuer: "https://idp.example.com", Subject: "alice", Email: "alice@example.com"}
+var (
+	signIn = sessions.NewID()
+	person = sessions.User{Issuer: "https://idp.example.com", Subject: "alice", Email: "alice@example.com"}
+)
 
 func issueDevice(t *testing.T, v *sessions.Vault) (string, sessions.Device) {
 	t.Helper()
@@ -37,14 +40,14 @@ func TestDeviceGoesFromPendingToTaken(t *testing.T) {
 		}
 		_, err = b.TakeDevice(t.Context(), ref)
 		wantErr(t, "taking before a decision", err, sessions.ErrNotFound)
-		if err := a.AllowDevice(t.Context(), ref, person, c.Now()); err != nil {
+		if err := a.AllowDevice(t.Context(), ref, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = b.FindDevice(t.Context(), issued.UserCode)
 		wantErr(t, "typing the code after the decision", err, sessions.ErrNotFound)
 		wantErr(t, "deciding again", b.DenyDevice(t.Context(), ref), sessions.ErrNotFound)
 		loaded, err := b.LoadDevice(t.Context(), ref)
-		if err != nil || loaded.Decision != sessions.DeviceAllowed || loaded.User.Subject != "alice" {
+		if err != nil || loaded.Decision != sessions.DeviceAllowed || loaded.User.Subject != "alice" || loaded.Upstream != signIn {
 			t.Fatalf("polling finds %+v, %v", loaded, err)
 		}
 
@@ -82,7 +85,7 @@ func TestOfManyDecisionsAboutADeviceOneCounts(t *testing.T) {
 			wg.Go(func() {
 				v := []*sessions.Vault{a, b}[i%2]
 				if i%4 < 2 {
-					if v.AllowDevice(t.Context(), issued.Ref(), person, c.Now()) == nil {
+					if v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}) == nil {
 						allowed.Add(1)
 					}
 				} else if v.DenyDevice(t.Context(), issued.Ref()) == nil {
@@ -117,7 +120,7 @@ func TestADeviceCodeIsWorthNothingElsewhereOrLater(t *testing.T) {
 	foreign := sessions.DeviceRef{ID: sessions.NewID(), UserCode: issued.UserCode}
 	_, err = v.LoadDevice(t.Context(), foreign)
 	wantErr(t, "loading by the user code alone", err, sessions.ErrNotFound)
-	wantErr(t, "allowing by the user code alone", v.AllowDevice(t.Context(), foreign, person, c.Now()), sessions.ErrNotFound)
+	wantErr(t, "allowing by the user code alone", v.AllowDevice(t.Context(), foreign, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrNotFound)
 
 	c.Advance(10*time.Minute - time.Second)
 	if _, err := v.FindDevice(t.Context(), issued.UserCode); err != nil {
@@ -128,7 +131,7 @@ func TestADeviceCodeIsWorthNothingElsewhereOrLater(t *testing.T) {
 	wantErr(t, "opening at the end", err, sessions.ErrExpired)
 	_, err = v.FindDevice(t.Context(), issued.UserCode)
 	wantErr(t, "typing at the end", err, sessions.ErrNotFound)
-	wantErr(t, "allowing at the end", v.AllowDevice(t.Context(), issued.Ref(), person, c.Now()), sessions.ErrNotFound)
+	wantErr(t, "allowing at the end", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrNotFound)
 }
 
 func TestDevicesTellAnOutageFromARefusal(t *testing.T) {
@@ -145,7 +148,7 @@ func TestDevicesTellAnOutageFromARefusal(t *testing.T) {
 	wantErr(t, "loading", err, sessions.ErrUnavailable)
 	_, err = v.TakeDevice(t.Context(), issued.Ref())
 	wantErr(t, "taking", err, sessions.ErrUnavailable)
-	wantErr(t, "allowing", v.AllowDevice(t.Context(), issued.Ref(), person, c.Now()), sessions.ErrUnavailable)
+	wantErr(t, "allowing", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrUnavailable)
 }
 
 func TestAnAuthorizationIsOneRecord(t *testing.T) {
