@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // withDevices switches the device flow on and adds clients that may use it.
@@ -315,6 +316,21 @@ func TestNoEarlierConsentAnswersForADevice(t *testing.T) {
 	b.decide(ticket, "deny")
 	if again := b.get(AuthorizePath, authorization("client_id", "both")); again.status != http.StatusSeeOther {
 		t.Errorf("denying a device took back the consent in the browser: status %d", again.status)
+	}
+}
+
+// Whoever leaves the provider loses what a device holds, too: the grant has to know the sign-in.
+func TestADevicesGrantKnowsItsSignIn(t *testing.T) {
+	w := withDevices(t)
+	device := w.begin()
+	ref := must(w.Vault.OpenDeviceCode(device.DeviceCode))(t)
+	browser := sessions.Browser{User: w.userOf(alice), AuthTime: w.clock.Now(), Upstream: sessions.NewID()}
+	if err := w.Vault.AllowDevice(t.Context(), ref, browser); err != nil {
+		t.Fatal(err)
+	}
+	grant := must(w.Vault.LoadGrant(t.Context(), w.poll(device.DeviceCode).RefreshToken))(t)
+	if grant.Upstream != browser.Upstream || !grant.AuthTime.Equal(browser.AuthTime) || grant.User.Key() != browser.User.Key() {
+		t.Errorf("the grant is %+v", grant)
 	}
 }
 
