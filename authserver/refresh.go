@@ -1,9 +1,11 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -21,27 +23,28 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		return nil, invalidRequest("refresh_token is missing")
 	}
 	grant, err := s.Vault.LoadGrant(r.Context(), presented)
-	if err != nil && !errors.Is(err, sessions.ErrReused) {
+	reused := errors.Is(err, sessions.ErrReused)
+	if err != nil && !reused {
 		return nil, s.refreshError(r, grant, err)
 	}
-	var scopes []string
-	if err == nil {
-		if grant.ClientID != client.ID {
-			return nil, invalidGrant("the refresh token was issued to another client")
-		}
-		if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
-			return nil, refused
-		}
-		resource := s.Resources.Find(grant.Resource)
-		if resource == nil || !s.stillAdmitted(grant.User, resource) {
-			return nil, s.endGrant(r, grant)
-		}
-		var refused *oauthError
-		if scopes, refused = narrowed(form.Get("scope"), grant.Scopes, resource); refused != nil {
-			return nil, refused
-		}
+	if grant.ClientID != client.ID {
+		// However old the token is: what another client presents must not end the owner's grant.
+		return nil, invalidGrant("the refresh token was issued to another client")
 	}
-	// A token that is too old goes this way as well: ending its family is part of the atomic step.
+	if reused {
+		return nil, s.refreshError(r, grant, s.endFamily(r, grant))
+	}
+	if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
+		return nil, refused
+	}
+	resource := s.Resources.Find(grant.Resource)
+	if resource == nil || !s.stillAdmitted(grant.User, resource) {
+		return nil, s.endGrant(r, grant)
+	}
+	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)
+	if refused != nil {
+		return nil, refused
+	}
 	now := s.Now()
 	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, s.Lifetimes.Grant, func(g *sessions.Grant) error {
 		if g.ClientID != client.ID {
@@ -63,6 +66,14 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	event.Allowed = true
 	s.Audit.Record(r.Context(), event)
 	return answer, nil
+}
+
+// endFamily ends the grant of a refresh token that was used up before, even if the caller hangs up: a
+// thief would only have to be quick about that.
+func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
+	defer cancel()
+	return errors.Join(sessions.ErrReused, s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID))
 }
 
 // endGrant ends the grant of a person whom the allow-lists no longer admit.

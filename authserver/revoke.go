@@ -66,12 +66,8 @@ func (s *Server) revokeAccess(r *http.Request, client *clients.Client, token str
 
 func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token string) *oauthError {
 	grant, err := s.Vault.LoadGrant(r.Context(), token)
-	if errors.Is(err, sessions.ErrReused) {
-		// An old generation is as good a proof of possession; using it ends the family.
-		_, _, err = s.Vault.RotateGrant(r.Context(), token, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
-		return alreadyGone(err)
-	}
-	if err != nil {
+	// An old generation is as good a proof of possession as the current one.
+	if err != nil && !errors.Is(err, sessions.ErrReused) {
 		return alreadyGone(err)
 	}
 	if grant.ClientID != client.ID {
