@@ -22,7 +22,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if presented == "" {
 		return nil, invalidRequest("refresh_token is missing")
 	}
-	grant, err := s.Vault.LoadGrant(r.Context(), presented)
+	grant, err := s.loadGrant(r, presented)
 	reused := errors.Is(err, sessions.ErrReused)
 	if err != nil && !reused {
 		return nil, s.refreshError(r, grant, err)
@@ -68,6 +68,16 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	return answer, nil
 }
 
+// loadGrant loads the grant of a refresh token. One that was revoked is revoked once more: the store may
+// have failed the first time, and whoever tries again after a 503 must be able to believe the answer.
+func (s *Server) loadGrant(r *http.Request, refresh string) (sessions.Grant, error) {
+	grant, err := s.Vault.LoadGrant(r.Context(), refresh)
+	if errors.Is(err, sessions.ErrRevoked) {
+		_, _, err = s.Vault.RotateGrant(r.Context(), refresh, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
+	}
+	return grant, err
+}
+
 // endFamily ends the grant of a refresh token that was used up before, even if the caller hangs up: a
 // thief would only have to be quick about that.
 func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
@@ -94,6 +104,9 @@ func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) 
 	case errors.Is(err, sessions.ErrReused):
 		// The thief and the owner cannot be told apart; both start again (RFC 9700, section 4.14.2).
 		s.Audit.Record(r.Context(), s.grantEvent(r, audit.RefreshReplayed, grant))
+		if errors.Is(err, sessions.ErrUnavailable) {
+			return unavailable() // they are not all revoked everywhere yet
+		}
 		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
 	case errors.Is(err, sessions.ErrUnavailable):
 		return unavailable()
