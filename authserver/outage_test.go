@@ -198,7 +198,7 @@ func TestKeysThatAreNotLoaded(t *testing.T) {
 	w := newWorld(t)
 	b := w.newBrowser()
 	dynamic := w.registered("none")
-	ticket := b.ticket()
+	state, ticket := b.toProvider(), b.ticket()
 	got := w.tokens()
 	ring := must(sessions.NewRing(sessions.RingConfig{Store: w.store, Now: w.clock.Now}))(t)
 	w.Vault.Ring = ring
@@ -215,6 +215,7 @@ func TestKeysThatAreNotLoaded(t *testing.T) {
 		"revoke an access token":     func() answer { return w.revokeToken(got.AccessToken).answer },
 		"revoke a refresh token":     func() answer { return w.revokeToken(got.RefreshToken).answer },
 		"consent":                    func() answer { return b.decide(ticket, "allow") },
+		"callback":                   func() answer { return b.callback(state) },
 	} {
 		t.Run(name, func(t *testing.T) { wantUnavailable(t, ask()) })
 	}
