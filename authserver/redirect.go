@@ -14,7 +14,6 @@ func (s *Server) redirectCode(w http.ResponseWriter, r *http.Request, req reques
 	target := s.authorizationResponse(req.RedirectURI, req.State, url.Values{"code": {code}})
 	if _, kind := clients.RedirectHost(req.RedirectURI); kind == clients.PrivateScheme {
 		// A redirect to another program leaves an empty tab behind; a page can say that it is done.
-		w.Header().Set("Refresh", "0;url="+target)
 		pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
 		return
 	}
