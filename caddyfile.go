@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, allow, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime"
 	siteWords = "issuer, name, resource, " + sharedWords
 )
@@ -48,6 +48,16 @@ const (
 //	        name   <text>
 //	        scopes <scope...>
 //	        allow  domain|email|group <value...>
+//	    }
+//
+//	    clients {
+//	        cimd         allow|deny <host...>
+//	        registration off
+//	        ...
+//	    }
+//	    client <id> {
+//	        secret       <{env.NAME} | {file./path}>
+//	        redirect_uri <uri...>
 //	    }
 //
 //	    store <module> [...]
@@ -192,6 +202,15 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			o.Allow = new(Allow)
 		}
 		return true, parseAllow(d, o.Allow)
+	case "clients":
+		if o.Clients == nil {
+			o.Clients = new(Clients)
+		}
+		return true, parseClients(d, o.Clients)
+	case "client":
+		client, err := parseClient(d)
+		o.KnownClients = append(o.KnownClients, client)
+		return true, err
 	case "store":
 		if o.StoreRaw != nil {
 			return true, d.Err("store is given twice")

@@ -63,11 +63,9 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 		case "scopes":
-			scopes := d.RemainingArgs()
-			if len(scopes) == 0 {
-				return nil, d.Err("scopes needs at least one scope, such as github:read")
+			if err := someArgs(d, &resource.Scopes); err != nil {
+				return nil, err
 			}
-			resource.Scopes = append(resource.Scopes, scopes...)
 		case "allow":
 			if resource.Allow == nil {
 				resource.Allow = new(Allow)
@@ -120,11 +118,9 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			continue
 		}
 		if target, ok := lists[name]; ok {
-			values := d.RemainingArgs()
-			if len(values) == 0 {
-				return d.Errf("%s needs a value", name)
+			if err := someArgs(d, target); err != nil {
+				return err
 			}
-			*target = append(*target, values...)
 			continue
 		}
 		switch name {
@@ -138,10 +134,10 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			o.AuthParams[key] = value
 		case "trust_unverified_email":
-			if d.NextArg() {
-				return d.Err("trust_unverified_email takes no value")
-			}
 			o.TrustUnverifiedEmail = true
+			if err := noArgs(d); err != nil {
+				return err
+			}
 		default:
 			return d.Errf("unknown option %q; oidc knows: client_id, client_secret, scopes, redirect_url, groups_claim, email_claim, "+
 				"hosted_domain, auth_param, algorithms, trust_unverified_email, id, name", name)
@@ -208,7 +204,9 @@ func parseLocalUser(d *caddyfile.Dispenser) (LocalUser, error) {
 				return user, err
 			}
 		case "groups":
-			user.Groups = append(user.Groups, d.RemainingArgs()...)
+			if err := someArgs(d, &user.Groups); err != nil {
+				return user, err
+			}
 		default:
 			return user, d.Errf("unknown option %q; user knows: name, groups", d.Val())
 		}

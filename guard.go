@@ -73,7 +73,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
-	return h.guard.Serve(w, r, &c.identity, next)
+	return s.guard.Serve(w, r, &c.identity, next)
 }
 
 // caller is who makes a request.

@@ -16,7 +16,6 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 const testIssuer = "https://mcp.example.com"
@@ -41,10 +40,13 @@ func newTestHandler(tb testing.TB, resources ...*Resource) *Handler {
 	if err := rt.load(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
-	h := &Handler{Resources: resources, runtime: rt, guard: sseproxy.New(sseproxy.Config{}), logger: zap.NewNop()}
+	h := &Handler{Resources: resources, runtime: rt, logger: zap.NewNop()}
 	h.providers = []identity.Provider{local}
 	h.policy = policy
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
+		tb.Fatal(err)
+	}
+	if h.clients, err = resolveClients(nil, nil); err != nil {
 		tb.Fatal(err)
 	}
 	for _, r := range resources {
@@ -177,7 +179,7 @@ func TestTheUpstreamLearnsWhoCallsFromTheTokenOnly(t *testing.T) {
 		"X-Forwarded-Groups": {"admin"},
 		"Connection":         {"close, X-Forwarded-User"},
 		"Cookie":             {"theirs=1; __Host-mcp_auth_session=ours"},
-		"Mcp-Session-Id":     {"session"},
+		"Last-Event-Id":      {"7"},
 	})
 	status, _, got := serve(t, h, r)
 	if status != 204 {
@@ -185,7 +187,7 @@ func TestTheUpstreamLearnsWhoCallsFromTheTokenOnly(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"X-Forwarded-User": "10769150350006150715113082367", "X-Forwarded-Email": "alice@example.com", "X-Forwarded-Groups": "engineering,staff",
-		"Authorization": "", "Cookie": "theirs=1", "Mcp-Session-Id": "session", "Connection": "",
+		"Authorization": "", "Cookie": "theirs=1", "Last-Event-Id": "7", "Connection": "",
 	} {
 		if values := got.Header.Values(name); strings.Join(values, "|") != want {
 			t.Errorf("%s: %q, want %q", name, values, want)

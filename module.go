@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 func init() {
@@ -59,8 +58,8 @@ type Handler struct {
 	Options
 
 	runtime   *runtime
-	guard     *sseproxy.Guard
 	lifetimes authserver.Lifetimes
+	clients   clientSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
@@ -104,7 +103,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.guard = sseproxy.New(sseproxy.Config{})
+	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
+		return err
+	}
+	endStreamsAtExit(ctx)
 
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
@@ -164,7 +166,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	res, ok := s.resources.paths.Match(path)
 	if !ok {
-		h.guard.CleanRequest(r)
+		s.guard.CleanRequest(r)
 		return next.ServeHTTP(w, r)
 	}
 	return h.protect(w, r, s, res, path, next)
@@ -195,6 +197,22 @@ func clientAddr(r *http.Request) string {
 	addr, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return addr
 }
+
+// endStreamsAtExit ends open streams when the process goes down, since servers wait for them. It
+// hears of reloads too, and leaves streams alone then.
+func endStreamsAtExit(ctx caddy.Context) {
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return
+	}
+	server.RegisterOnShutdown(func() {
+		if caddy.Exiting() {
+			streams.EndAll(errExiting)
+		}
+	})
+}
+
+var errExiting = errors.New("server is shutting down")
 
 // maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
 const maxDerivedSites = 1024

@@ -23,6 +23,12 @@ type Options struct {
 	// Who may sign in. Needed: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
+	// How MCP clients may become known.
+	Clients *Clients `json:"clients,omitempty"`
+
+	// MCP clients that the operator registered.
+	KnownClients []*Client `json:"known_clients,omitempty"`
+
 	// Where sessions are kept: a module in the namespace `mcp_auth.stores`. Default: `caddy`, the
 	// storage that Caddy itself is configured with.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mcp_auth.stores inline_key=store"`
@@ -166,6 +172,12 @@ func (o *Options) inherit(d *Options) {
 	}
 	if len(o.keys) == 0 {
 		o.keys = d.keys
+	}
+	if o.Clients == nil {
+		o.Clients = d.Clients
+	}
+	if len(o.KnownClients) == 0 {
+		o.KnownClients = d.KnownClients
 	}
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},

@@ -13,11 +13,16 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // runtimes outlive configs: a reload must find the keys loaded and the revocations known, even while
 // the store is out of reach.
 var runtimes = caddy.NewUsagePool()
+
+// streams are the open streams of the whole process. A stream stays on the config that it was opened
+// under, so only the process knows all of them.
+var streams = sseproxy.NewRegistry()
 
 // loadTimeout bounds how long a start or a request waits for the store.
 const loadTimeout = 5 * time.Second
@@ -33,6 +38,8 @@ type runtime struct {
 	once    sync.Once
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+
+	unsubscribe func()
 }
 
 // newRuntime makes a runtime without I/O. Secrets, if there are any, take the place of the key ring
@@ -52,6 +59,7 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 		revocations: sessions.NewRevocations(store, nil),
 		logger:      logger,
 		stop:        func() {},
+		unsubscribe: func() {},
 	}, nil
 }
 
@@ -71,6 +79,7 @@ func (rt *runtime) run() {
 	rt.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		rt.stop = cancel
+		rt.unsubscribe = rt.revocations.Subscribe(streams.EndGrant)
 		jobs := map[string]func(context.Context) error{
 			"key ring":    rt.ring.Run,
 			"revocations": rt.revocations.Run,
@@ -112,6 +121,7 @@ func (rt *runtime) load(ctx context.Context) error {
 func (rt *runtime) Destruct() error {
 	rt.once.Do(func() {})
 	rt.stop()
+	rt.unsubscribe()
 	rt.done.Wait()
 	return nil
 }

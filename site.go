@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // site is everything that belongs to one issuer. What it seals or stores opens at no other one.
@@ -23,6 +25,7 @@ type site struct {
 	policy    *access.Policy
 	auth      *authserver.Server
 	vault     *sessions.Vault
+	guard     *sseproxy.Guard
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -44,10 +47,17 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
 	}
-	registry := clients.New(clients.Config{
-		Ring: h.runtime.ring, Tenant: issuer, Now: time.Now, DynamicRegistration: true,
-	})
+	registry, err := h.clientRegistry(issuer, vault)
+	if err != nil {
+		return nil, err
+	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	s.guard = sseproxy.New(sseproxy.Config{
+		Streams:      streams,
+		Revoked:      h.runtime.revocations.Revoked,
+		Heartbeat:    sseproxy.DefaultHeartbeat,
+		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+	})
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -58,11 +68,14 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
-		ClientAddr:    clientAddr,
-		SiteName:      h.siteName(issuer),
-		Audit:         audit.Log{Logger: h.logger.Named("audit")},
-		Logger:        h.logger,
-		Now:           time.Now,
+
+		RegistrationTokens: h.clients.registrationTokens,
+
+		ClientAddr: clientAddr,
+		SiteName:   h.siteName(issuer),
+		Audit:      audit.Log{Logger: h.logger.Named("audit")},
+		Logger:     h.logger,
+		Now:        time.Now,
 	})
 	document := s.auth.Metadata()
 	if s.metadata, err = json.Marshal(document); err != nil {
@@ -72,6 +85,23 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	return s, nil
+}
+
+// clientRegistry makes the registry of an issuer's clients.
+func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients.Registry, error) {
+	config := h.clients.config
+	config.Ring, config.Tenant, config.Now = h.runtime.ring, issuer, time.Now
+	config.TokenEndpoint = issuer + authserver.TokenPath
+	config.Spend = func(ctx context.Context, jti string, ttl time.Duration) error {
+		return vault.Spend(ctx, "assertion", jti, ttl)
+	}
+	if config.Documents = h.clients.documents; config.Documents != nil && config.Documents.AllowLoopback {
+		u, err := url.Parse(issuer)
+		if err != nil || !loopbackHost(u.Hostname()) && issuer != noIssuer {
+			return nil, fmt.Errorf("cimd allow_loopback would let strangers reach programs on this machine; it is for an issuer on loopback, not for %s", issuer)
+		}
+	}
+	return clients.New(config), nil
 }
 
 // wellKnown answers metadata requests, in every position where clients look. It reports whether the

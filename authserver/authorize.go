@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -65,12 +67,14 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 			advice: "Start again from the application you want to connect.",
 		}
 	}
-	client, err := s.Clients.Lookup(r.Context(), params.Get("client_id"))
+	ctx := clients.WithSource(r.Context(), s.ClientAddr(r))
+	client, err := s.Clients.Lookup(ctx, params.Get("client_id"))
 	switch {
 	case errors.Is(err, clients.ErrUnknown):
 		return nil, "", &unknownClient
 	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
-		return nil, "", &storeDown
+		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
+		return nil, "", &clientUnavailable
 	case err != nil:
 		return nil, "", s.internalProblem("looking up the client", err)
 	}

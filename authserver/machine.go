@@ -42,9 +42,12 @@ func earlyData(r *http.Request) bool {
 // challenge for the scheme the client used.
 func (s *Server) authenticateClient(w http.ResponseWriter, r *http.Request, form map[string][]string) (*clients.Client, *oauthError) {
 	credentials, err := clients.ParseCredentials(r, form)
+	if errors.Is(err, clients.ErrMalformed) {
+		return nil, invalidRequest("authenticate the client in one way, and name one client_id")
+	}
 	if err == nil {
 		var client *clients.Client
-		client, err = s.Clients.Authenticate(r.Context(), credentials)
+		client, err = s.Clients.Authenticate(clients.WithSource(r.Context(), s.ClientAddr(r)), credentials)
 		if err == nil {
 			return client, nil
 		}

@@ -1,16 +1,20 @@
 package authserver
 
-import "github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+import (
+	"slices"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+)
 
 // Metadata is the authorization server metadata of RFC 8414, section 2. It says what this server
 // does and nothing else: clients choose their way by it.
 func (s *Server) Metadata() oauthmeta.AuthorizationServer {
-	authMethods := []string{"none", "client_secret_basic", "client_secret_post"}
-	return oauthmeta.AuthorizationServer{
+	authMethods := s.Clients.AuthMethods()
+	metadata := oauthmeta.AuthorizationServer{
 		Issuer:                                     s.Issuer,
 		AuthorizationEndpoint:                      s.Issuer + AuthorizePath,
 		TokenEndpoint:                              s.Issuer + TokenPath,
-		RegistrationEndpoint:                       s.Issuer + RegisterPath,
 		RevocationEndpoint:                         s.Issuer + RevokePath,
 		ScopesSupported:                            s.scopes(),
 		ResponseTypesSupported:                     []string{"code"},
@@ -20,7 +24,15 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		RevocationEndpointAuthMethodsSupported:     authMethods,
 		CodeChallengeMethodsSupported:              []string{"S256"},
 		AuthorizationResponseIssParameterSupported: true,
+		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	if s.Clients.Registers() {
+		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
+	}
+	if slices.Contains(authMethods, clients.AuthPrivateKeyJWT) {
+		metadata.TokenEndpointAuthSigningAlgValuesSupported = clients.AssertionAlgorithms() // RFC 8414, section 2
+	}
+	return metadata
 }
 
 // scopes lists every resource's scopes, and offline_access, which belongs to no resource and stands

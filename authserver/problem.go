@@ -49,6 +49,13 @@ var (
 		advice:     "Try again in a moment. Applications that are connected already go on working.",
 		retryAfter: 5 * time.Second,
 	}
+	clientUnavailable = problem{
+		status:     http.StatusServiceUnavailable,
+		title:      "The application cannot be checked at the moment",
+		text:       "What the application publishes about itself cannot be read now, or this server's own store cannot be reached.",
+		advice:     "Try again in a moment.",
+		retryAfter: 10 * time.Second,
+	}
 	providerDown = problem{
 		status:     http.StatusServiceUnavailable,
 		title:      "Sign-in is not available at the moment",

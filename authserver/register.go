@@ -1,11 +1,14 @@
 package authserver
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -17,6 +20,16 @@ const maxRegistration = 16 << 10
 // register is the client registration endpoint (RFC 7591, section 3). It writes nothing anywhere:
 // the client id it answers is the registration itself, sealed.
 func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
+	if !s.Clients.Registers() {
+		return &oauthError{
+			code:        "access_denied",
+			description: "clients cannot register themselves here; use a client ID metadata document, or ask the operator for a client_id",
+			status:      http.StatusForbidden,
+		}
+	}
+	if refused := s.mayRegister(w, r); refused != nil {
+		return refused
+	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/json" {
 		return invalidMetadata("send the client metadata as application/json")
@@ -48,6 +61,28 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
 	event.Allowed, event.ClientID, event.ClientName = true, client.Label(), client.Name
 	s.Audit.Record(r.Context(), event)
 	writeJSON(w, http.StatusCreated, answer) // RFC 7591, section 3.2.1
+	return nil
+}
+
+// mayRegister checks the initial access token, if the operator asks for one (RFC 7591, section 3).
+func (s *Server) mayRegister(w http.ResponseWriter, r *http.Request) *oauthError {
+	if len(s.RegistrationTokens) == 0 {
+		return nil
+	}
+	token, err := access.Bearer(r.Header)
+	sum := sha256.Sum256([]byte(token))
+	known := 0
+	for _, want := range s.RegistrationTokens {
+		known |= subtle.ConstantTimeCompare(sum[:], want[:])
+	}
+	if err != nil || known == 0 {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="registration"`)
+		return &oauthError{
+			code:        "invalid_token",
+			description: "registering here needs the initial access token that the operator gives out",
+			status:      http.StatusUnauthorized,
+		}
+	}
 	return nil
 }
 

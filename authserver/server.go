@@ -95,6 +95,10 @@ type Config struct {
 	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
 	CallbackPaths map[string]string
 
+	// RegistrationTokens are the SHA-256 of the initial access tokens, one of which registering
+	// needs. Default: everybody may register.
+	RegistrationTokens [][32]byte
+
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
 

@@ -3,6 +3,7 @@ package clients
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,6 +61,9 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
 		return nil, nil, err
 	}
+	if !g.registrable(m.redirectURIs) {
+		return nil, nil, invalidRedirect("redirect_uris name a host whose clients may not register here: ask the operator")
+	}
 	if m.authMethod == "" {
 		m.authMethod = AuthSecretBasic
 	}
@@ -78,6 +82,30 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	}
 	answer, err := g.answer(client)
 	return answer, client, err
+}
+
+// registrable reports whether every redirect URI is at a host that the operator listed.
+func (g *Registry) registrable(redirectURIs []string) bool {
+	if len(g.config.RegistrationHosts) == 0 {
+		return true
+	}
+	for _, uri := range redirectURIs {
+		u, err := parseRedirect(uri, g.schemes)
+		if err != nil {
+			return false
+		}
+		host := u.host
+		switch u.kind {
+		case Loopback:
+			host = "localhost"
+		case PrivateScheme:
+			host = u.scheme + ":"
+		}
+		if !slices.ContainsFunc(g.config.RegistrationHosts, func(pattern string) bool { return hostMatches(pattern, host) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // sealID gives the client its id. The client's home page is left out if the id would be too long

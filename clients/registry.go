@@ -21,6 +21,10 @@ type Config struct {
 	// DynamicRegistration lets clients register themselves. Without it, those that did so before are
 	// unknown, too.
 	DynamicRegistration bool
+	// RegistrationHosts, if not empty, are the only hosts whose redirect URIs may be registered
+	// dynamically: "client.example", "*.client.example" for all below it, "localhost" for loopback
+	// redirects of every spelling, and a private-use scheme with its colon, such as "cursor:".
+	RegistrationHosts []string
 	// PrivateSchemes are allowed for redirect URIs in addition to the built-in ones and to reverse
 	// domain names, each as CheckScheme accepts it.
 	PrivateSchemes []string
@@ -70,6 +74,22 @@ func New(config Config) *Registry {
 		g.static[c.ID] = &c
 	}
 	return g
+}
+
+// Registers reports whether clients may register themselves.
+func (g *Registry) Registers() bool { return g.config.DynamicRegistration }
+
+// ReadsDocuments reports whether clients may be known by a metadata document.
+func (g *Registry) ReadsDocuments() bool { return g.documents != nil }
+
+// AuthMethods lists the ways of client authentication that some client may use here, as metadata
+// advertises them (RFC 8414, section 2).
+func (g *Registry) AuthMethods() []string {
+	methods := []string{AuthNone, AuthSecretBasic, AuthSecretPost}
+	if g.documents != nil && g.config.Spend != nil {
+		methods = append(methods, AuthPrivateKeyJWT)
+	}
+	return methods
 }
 
 // Lookup returns the client that clientID names. The error is ErrUnknown or ErrUnavailable. It does I/O

@@ -11,19 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/browser"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/idp"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/mcpclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/upstream"
 )
-
-func replaceOnce(t *testing.T, s, old, new string) string {
-	t.Helper()
-	if strings.Count(s, old) != 1 {
-		t.Fatalf("%q is not in the text exactly once", old)
-	}
-	return strings.Replace(s, old, new, 1)
-}
 
 func TestMachineEndpointsAnswerBadInputWithJSON(t *testing.T) {
 	t.Parallel()
@@ -192,94 +183,4 @@ func TestBadAuthorizationRequests(t *testing.T) {
 	if w.idp.Logins() != 0 {
 		t.Error("one of these requests reached a login")
 	}
-}
-
-func TestTheBrowserEndpointsBelongToOneBrowserAndOneUse(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	c := w.newOAuthClient(upstream.StatelessPath)
-
-	t.Run("a consent ticket in another browser", func(t *testing.T) {
-		victim, attacker := newPerson(idp.Alice), newPerson(idp.Bob)
-		consent, own := c.open(attacker), c.open(victim)
-		form, _ := consent.FormWith("allow")
-		fields := url.Values{"ticket": form.Fields["ticket"], "decision": {"allow"}}
-		page, err := victim.Send(w.ctx, own, w.url("/oauth2/consent"), fields)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantRefusedPage(t, page)
-	})
-	t.Run("a consent posted by another site", func(t *testing.T) {
-		victim := newPerson(idp.Alice)
-		consent := c.open(victim)
-		form, _ := consent.FormWith("allow")
-		foreign := *consent
-		foreign.URL = &url.URL{Scheme: "https", Host: "evil.example", Path: "/"}
-		page, err := victim.Send(w.ctx, &foreign, w.url("/oauth2/consent"), url.Values{"ticket": form.Fields["ticket"], "decision": {"allow"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantRefusedPage(t, page)
-	})
-	t.Run("a consent ticket twice", func(t *testing.T) {
-		p := newPerson(idp.Alice)
-		consent := c.open(p)
-		if page, err := p.walk(w.ctx, consent, atProviderLogin); err != nil || !atProviderLogin(page) {
-			t.Fatalf("the first use did not lead to the login: %v", err)
-		}
-		form, _ := consent.FormWith("allow")
-		page, err := p.Submit(w.ctx, form, "allow", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		wantRefusedPage(t, page)
-	})
-	t.Run("an unreadable ticket", func(t *testing.T) {
-		p := newPerson(idp.Alice)
-		consent := c.open(p)
-		for _, fields := range []url.Values{
-			{}, {"ticket": {""}, "decision": {"allow"}}, {"ticket": {"x"}, "decision": {"allow"}},
-			{"ticket": {strings.Repeat("x", 1<<20)}, "decision": {"allow"}}, {"ticket": {"x", "y"}, "decision": {"allow"}},
-		} {
-			page, err := p.Send(w.ctx, consent, w.url("/oauth2/consent"), fields)
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantRefusedPage(t, page)
-		}
-	})
-	t.Run("a provider's address captured by an attacker", func(t *testing.T) {
-		attacker, victim := newPerson(idp.Bob), newPerson(idp.Alice)
-		login, err := attacker.walk(w.ctx, c.open(attacker), atProviderLogin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page, err := victim.Open(w.ctx, login.URL.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if page, err = victim.walk(w.ctx, page, nil); err != nil {
-			t.Fatal(err)
-		}
-		wantRefusedPage(t, page)
-	})
-	t.Run("a callback without a login", func(t *testing.T) {
-		for _, query := range []string{"", "?code=x", "?state=x", "?code=x&state=x", "?error=access_denied&state=x", "?code=x&state=x&state=y"} {
-			page, err := newPerson(idp.Alice).Open(w.ctx, w.url("/oauth2/callback"+query))
-			if err != nil {
-				t.Fatal(err)
-			}
-			wantRefusedPage(t, page)
-		}
-	})
-}
-
-// wantRefusedPage asserts a readable page with a client error, and no redirect.
-func wantRefusedPage(t *testing.T, page *browser.Page) {
-	t.Helper()
-	if page.Status < 400 || page.Status > 499 {
-		t.Errorf("status %d: %s", page.Status, page.Text)
-	}
-	wantReadablePage(t, page, page.Status)
 }

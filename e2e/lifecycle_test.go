@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +65,54 @@ func TestALoginSurvivesAnInterruptionAtAnyPage(t *testing.T) {
 	}
 }
 
+// A client whose answer is lost sends the same refresh token again, as real ones do.
+func TestRefreshesInTheMiddleOfAnInterruptionLogNobodyOut(t *testing.T) {
+	t.Parallel()
+	for _, interruption := range interruptions {
+		t.Run(interruption.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			c := w.newOAuthClient(upstream.StatelessPath)
+			tokens := c.signIn(newPerson(idp.Alice))
+			interrupted := make(chan struct{})
+			var refreshes int
+			var refused answer
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for over := false; !over && w.ctx.Err() == nil; {
+					select {
+					case <-interrupted:
+						over = true // once more, with the edge back
+					default:
+					}
+					a, err := c.try(http.MethodPost, "/oauth2/token", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+						strings.NewReader(c.refreshParams(tokens.RefreshToken).Encode()))
+					switch {
+					case err != nil || a.Status == http.StatusServiceUnavailable:
+						continue
+					case a.Status != http.StatusOK:
+						refused = a
+						return
+					}
+					tokens = a
+					refreshes++
+				}
+			})
+			for range 3 {
+				interruption.do(w)
+			}
+			close(interrupted)
+			wg.Wait()
+			if refused.Status != 0 {
+				t.Fatalf("after %d refreshes the edge answered %d %s", refreshes, refused.Status, refused.Error)
+			}
+			if a := c.mcp(upstream.StatelessPath, tokens.AccessToken); a.Status != http.StatusOK || refreshes < 2 {
+				t.Errorf("after %d refreshes the newest token was answered with %d", refreshes, a.Status)
+			}
+		})
+	}
+}
+
 func TestOpenStreamsSurviveAReload(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -116,6 +166,8 @@ func TestARestartEndsStreamsQuicklyAndKeepsEverybodySignedIn(t *testing.T) {
 	ended := openStream(t, w, tokens.AccessToken)
 	client := w.mustConnect(upstream.StreamablePath, newPerson(idp.Alice), mcpclient.Options{})
 
+	// At the exit the streams belong to a configuration that was replaced before.
+	w.edge.Reload(w.oidcSite())
 	start := time.Now()
 	w.edge.Restart()
 	if took := time.Since(start); took > 8*time.Second {

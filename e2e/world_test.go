@@ -74,9 +74,14 @@ func prepareWorld(t *testing.T) *world {
 
 func (w *world) start(site string) {
 	w.t.Helper()
-	port := edge.FreePort(w.t)
-	w.idp.AddClient("edge", clientSecret, fmt.Sprintf("http://localhost:%d/oauth2/callback", port))
-	w.edge = edge.Start(w.t, edge.Config{Port: port, Site: site, Env: map[string]string{"OIDC_CLIENT_SECRET": clientSecret}})
+	w.startAs(edge.Config{Site: site})
+}
+
+func (w *world) startAs(c edge.Config) {
+	w.t.Helper()
+	c.Env = map[string]string{"OIDC_CLIENT_SECRET": clientSecret}
+	w.edge = edge.Start(w.t, c)
+	w.idp.AddClient("edge", clientSecret, w.url("/oauth2/callback"))
 }
 
 func (w *world) oidcSite(extra ...string) string {
@@ -192,4 +197,13 @@ func (w *world) mustConnect(path string, p *person, o mcpclient.Options) *mcpcli
 	}
 	w.t.Cleanup(func() { _ = client.Close() })
 	return client
+}
+
+// replaceOnce changes one place of a configuration and fails the test when it is not there.
+func replaceOnce(t *testing.T, s, old, new string) string {
+	t.Helper()
+	if strings.Count(s, old) != 1 {
+		t.Fatalf("%q is not in the text exactly once", old)
+	}
+	return strings.Replace(s, old, new, 1)
 }

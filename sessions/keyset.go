@@ -5,9 +5,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -24,6 +26,7 @@ type ringKey struct {
 	secret    []byte
 	notBefore time.Time
 	aeads     [kindCount]cipher.AEAD
+	tags      *sync.Pool // of HMAC states, for Ring.Tag
 }
 
 // newRingKey derives one AES-256-GCM key per kind with HKDF-SHA256 (RFC 5869).
@@ -42,6 +45,11 @@ func newRingKey(id keyID, secret []byte, notBefore time.Time) (*ringKey, error) 
 			return nil, fmt.Errorf("making a cipher: %w", err)
 		}
 	}
+	tagging, err := hkdf.Key(sha256.New, secret, nil, "mcp_auth v1 tag", 32)
+	if err != nil {
+		return nil, fmt.Errorf("deriving a key: %w", err)
+	}
+	k.tags = &sync.Pool{New: func() any { return &tagState{Hash: hmac.New(sha256.New, tagging)} }}
 	return k, nil
 }
 

@@ -4,8 +4,11 @@
 package sseproxy
 
 import (
+	"context"
 	"net/http"
 	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // Handler is the next handler in the chain; caddyhttp.Handler satisfies it.
@@ -13,10 +16,27 @@ type Handler interface {
 	ServeHTTP(http.ResponseWriter, *http.Request) error
 }
 
+// DefaultHeartbeat is below the idle timeouts of common load balancers, NATs and clients.
+const DefaultHeartbeat = 25 * time.Second
+
 // Config makes a Guard.
 type Config struct {
 	// The clock; nil is time.Now.
 	Now func() time.Time
+
+	// The open streams of the whole process. nil makes a registry of this guard's own.
+	Streams *Registry
+
+	// Revoked, of grants and tokens, is asked when a stream opens and at least every minute of its life.
+	// sessions.Revocations.Revoked fits. It must be quick. nil means that only Streams ends streams early.
+	Revoked func(sessions.ID) bool
+
+	// A stream may outlive its token by this much. By default it may not.
+	ExpiryGrace time.Duration
+
+	// After how much silence an event stream gets a comment, so that nobody between here and the client
+	// takes it for dead. 0 is off; DefaultHeartbeat is a good value.
+	Heartbeat time.Duration
 
 	// Headers that tell the upstream who is calling. nil means DefaultIdentityHeaders, an empty list none.
 	// A header whose name CheckHeaderName refuses is left out.
@@ -24,21 +44,43 @@ type Config struct {
 
 	// Upgrades lets a request leave HTTP (WebSocket). MCP has no use for that, so it is off by default.
 	Upgrades bool
+
+	// BindSessions makes a session usable only by the user who opened it. Off without a Tagger.
+	BindSessions Sessions
+
+	// OnEnd is told of every stream that ended before its time, after the fact, with ErrExpired,
+	// ErrRevoked or what EndAll was given. May be nil.
+	OnEnd func(*Identity, error)
 }
 
 // Guard hands checked requests on. It is safe for concurrent use.
 type Guard struct {
-	now      func() time.Time
-	headers  []IdentityHeader
-	reserved reserved
-	upgrades bool
+	now       func() time.Time
+	streams   *Registry
+	revoked   func(sessions.ID) bool
+	grace     time.Duration
+	heartbeat time.Duration
+	headers   []IdentityHeader
+	reserved  reserved
+	upgrades  bool
+	sessions  *Sessions
+	onEnd     func(*Identity, error)
 }
 
 // New returns a guard.
 func New(c Config) *Guard {
-	g := &Guard{now: c.Now, upgrades: c.Upgrades}
+	g := &Guard{
+		now: c.Now, streams: c.Streams, revoked: c.Revoked, grace: max(c.ExpiryGrace, 0),
+		heartbeat: c.Heartbeat, upgrades: c.Upgrades, onEnd: c.OnEnd,
+	}
 	if g.now == nil {
 		g.now = time.Now
+	}
+	if g.streams == nil {
+		g.streams = NewRegistry()
+	}
+	if c.BindSessions.Tagger != nil {
+		g.sessions = &c.BindSessions
 	}
 	headers := c.IdentityHeaders
 	if headers == nil {
@@ -57,11 +99,29 @@ func New(c Config) *Guard {
 	return g
 }
 
-// Serve calls next for a request of id, whose token has been checked.
-func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) error {
-	g.prepare(r.Header, id, nil)
-	r.Trailer = nil
-	return next.ServeHTTP(w, r)
+// Serve calls next for a request of id, whose token has been checked, and returns what next returns, or
+// nil for a stream that was ended before its time. It alters r's header. id must not change before Serve
+// returns.
+func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) (err error) {
+	// Any answer but that to HEAD may turn out to be a stream, whatever the request says it accepts, so
+	// each request can be ended. What else a stream needs is made when the answer turns out to be one.
+	ctx, cancel := context.WithCancelCause(r.Context())
+	x := &exchange{
+		ResponseWriter: w, guard: g, id: id, cancel: cancel, since: g.streams.ends.Load(),
+		method: r.Method, path: r.URL.Path,
+	}
+	defer x.finish(&err)
+	g.prepare(r.Header, id, x.values[:])
+	if g.sessions != nil {
+		var ok bool
+		if x.session, ok = g.sessions.admit(r, id); !ok {
+			return unknownSession(w)
+		}
+		g.sessions.wantPlain(r)
+	}
+	r = r.WithContext(ctx)
+	r.Trailer = nil // on the copy: net/http writes the trailers into its own request
+	return next.ServeHTTP(x, r)
 }
 
 // prepare makes the client's header the upstream's.

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // maxName is the longest header name that is compared; a longer one can only be reserved by its prefix.
@@ -116,7 +118,7 @@ func clean(h http.Header, names reserved) {
 			}
 		}
 	}
-	stripCookies(h)
+	sessions.StripCookies(h)
 }
 
 // foldName writes name as the loosest upstream may read it: CGI, WSGI and PHP make one character of every

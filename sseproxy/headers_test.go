@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // serve runs one request through a guard and returns the header that next got.
@@ -31,7 +33,7 @@ func (f handlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) error { r
 
 var alice = &Identity{
 	Subject: "alice", Email: "alice@example.com", Groups: "eng,ops", ClientID: "dcr-1", ClientName: "Some Client",
-	Scope: "read write", UserIssuer: "https://idp.example", UserKey: "aaaa", Resource: "https://mcp.example/github",
+	Scope: "read write", UserIssuer: "https://idp.example", Resource: "https://mcp.example/github",
 }
 
 func TestServeRemovesWhatAClientMayNotSay(t *testing.T) {
@@ -170,6 +172,17 @@ func TestServeReducesConnection(t *testing.T) {
 				t.Errorf("Upgrade = %q", up)
 			}
 		})
+	}
+}
+
+func TestServeStripsTheEdgesOwnCookies(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header["Cookie"] = []string{
+		"a=1; __Host-" + sessions.SessionCookieName + "=evil; b=\"2\"", sessions.LoginCookieName + "=evil", "c=3",
+	}
+	got := strings.Join(serve(t, New(Config{}), r, alice)["Cookie"], "; ")
+	if got != "a=1; b=\"2\"; c=3" {
+		t.Errorf("the upstream got %q", got)
 	}
 }
 

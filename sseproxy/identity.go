@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // Identity is who is calling, as the upstream may learn it, and what the life of an open stream hangs on.
@@ -18,11 +20,15 @@ type Identity struct {
 	Scope      string // space-separated
 	UserIssuer string
 
-	Grant     ID        // what the person allowed; its revocation ends streams
-	Token     ID        // the one access token
-	ExpiresAt time.Time // zero: never
-	UserKey   string    // tells users apart, over all issuers
-	Resource  string    // the protected resource; a session of one is none of another
+	Grant     sessions.ID // what the person allowed; its revocation ends streams
+	Token     sessions.ID // the one access token
+	ExpiresAt time.Time   // zero: never
+	Resource  string      // the protected resource; a session of one is none of another
+}
+
+// UserKey tells users apart, over all issuers, as sessions.User.Key does.
+func (id *Identity) UserKey() string {
+	return sessions.User{Issuer: id.UserIssuer, Subject: id.Subject}.Key()
 }
 
 // Claim names one member of an Identity.

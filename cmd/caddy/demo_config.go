@@ -90,6 +90,9 @@ const demoCaddyfile = `{
 	persist_config off
 	auto_https off
 	grace_period 2s
+	servers {
+		protocols h1
+	}
 	storage file_system ` + "`%[1]s`" + `
 	log {
 		output stderr

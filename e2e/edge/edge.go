@@ -2,9 +2,12 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +28,7 @@ type Edge struct {
 	binary  string
 	dir     string
 	port    int
+	secure  bool
 	env     []string
 	logs    *Logs
 	process *exec.Cmd
@@ -35,6 +39,7 @@ type Edge struct {
 // Config says how to start an edge.
 type Config struct {
 	Port int               // 0: a free one
+	TLS  bool              // https, with a certificate of Caddy's internal authority
 	Site string            // what stands inside the site's block
 	Env  map[string]string // environment of the process
 }
@@ -47,7 +52,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, logs: new(Logs)}
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -74,7 +79,28 @@ func Start(t testing.TB, c Config) *Edge {
 }
 
 // URL is the site's address, which is the issuer.
-func (e *Edge) URL() string { return fmt.Sprintf("http://localhost:%d", e.port) }
+func (e *Edge) URL() string { return address(e.port, e.secure) }
+
+func address(port int, secure bool) string {
+	if secure {
+		return fmt.Sprintf("https://localhost:%d", port)
+	}
+	return fmt.Sprintf("http://localhost:%d", port)
+}
+
+// Transport trusts the edge's own certificate authority.
+func (e *Edge) Transport() *http.Transport {
+	e.t.Helper()
+	root, err := os.ReadFile(filepath.Join(e.dir, "storage", "pki", "authorities", "local", "root.crt"))
+	if err != nil {
+		e.t.Fatalf("reading the root certificate: %v", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(root) {
+		e.t.Fatal("the root certificate is not PEM")
+	}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+}
 
 // Dir is the edge's home.
 func (e *Edge) Dir() string { return e.dir }
@@ -166,6 +192,17 @@ func (e *Edge) listens() bool {
 		}
 		_ = conn.Close()
 	}
+	return !e.secure || e.certified()
+}
+
+// certified tells whether the site has its certificate already; Caddy gets it beside serving. Whose
+// it is does not matter here.
+func (e *Edge) certified() bool {
+	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", e.port), &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
 	return true
 }
 
@@ -174,7 +211,7 @@ func (e *Edge) admin() string     { return filepath.Join(e.dir, "admin.sock") }
 
 func (e *Edge) write(site string) {
 	e.t.Helper()
-	if err := os.WriteFile(e.caddyfile(), []byte(Caddyfile(e.port, e.dir, site)), 0o600); err != nil {
+	if err := os.WriteFile(e.caddyfile(), []byte(Caddyfile(e.URL(), e.dir, site)), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
 }
@@ -182,17 +219,19 @@ func (e *Edge) write(site string) {
 // Caddyfile wraps a site block's content into a whole configuration. It logs at debug level, so
 // that a search for secrets sees the most that an operator can switch on, and it keeps codes and
 // states out of the access log with the filter that the documentation recommends.
-func Caddyfile(port int, dir, site string) string {
+func Caddyfile(address, dir, site string) string {
 	return fmt.Sprintf(`{
 	admin unix/%[2]s/admin.sock
 	storage file_system %[2]s/storage
+	auto_https disable_redirects
+	skip_install_trust
 	log {
 		output stderr
 		level DEBUG
 	}
 }
 
-http://localhost:%[1]d {
+%[1]s {
 	bind 127.0.0.1
 	log {
 		output stderr
@@ -212,5 +251,5 @@ http://localhost:%[1]d {
 	}
 %[3]s
 }
-`, port, dir, site)
+`, address, dir, site)
 }

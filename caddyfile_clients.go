@@ -1,0 +1,148 @@
+package mcpauth
+
+import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+// parseClients reads how clients may become known. Syntax:
+//
+//	clients {
+//	    cimd allow|deny <host...>
+//	    cimd pin        <url> <file>
+//	    cimd allow_loopback
+//	    cimd off
+//
+//	    registration off
+//	    registration token         <{env.NAME} | {file./path}>
+//	    registration redirect_host <host...>
+//
+//	    scheme <scheme...>
+//	}
+func parseClients(d *caddyfile.Dispenser, c *Clients) error {
+	if d.NextArg() {
+		return d.Err("clients takes a block: clients { cimd ..., registration ..., scheme ... }")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "cimd":
+			if c.MetadataDocuments == nil {
+				c.MetadataDocuments = new(MetadataDocuments)
+			}
+			err = parseMetadataDocuments(d, c.MetadataDocuments)
+		case "registration":
+			if c.Registration == nil {
+				c.Registration = new(Registration)
+			}
+			err = parseRegistration(d, c.Registration)
+		case "scheme":
+			err = someArgs(d, &c.PrivateSchemes)
+		default:
+			return d.Errf("unknown option %q; clients knows: cimd, registration, scheme", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseMetadataDocuments(d *caddyfile.Dispenser, m *MetadataDocuments) error {
+	const usage = "write cimd allow <host...>, cimd deny <host...>, cimd pin <url> <file>, cimd allow_loopback, or cimd off"
+	if !d.NextArg() {
+		return d.Err("cimd needs to say what; " + usage)
+	}
+	switch what := d.Val(); what {
+	case "allow":
+		return someArgs(d, &m.Allow)
+	case "deny":
+		return someArgs(d, &m.Deny)
+	case "pin":
+		var url, file string
+		if !d.AllArgs(&url, &file) {
+			return d.Err("cimd pin takes the client id, a URL, and the file with the document")
+		}
+		if m.Pinned == nil {
+			m.Pinned = make(map[string]string)
+		}
+		m.Pinned[url] = file
+		return nil
+	case "allow_loopback":
+		m.AllowLoopback = true
+		return noArgs(d)
+	case "off":
+		m.Disabled = true
+		return noArgs(d)
+	default:
+		return d.Errf("cimd %s is unknown; %s", what, usage)
+	}
+}
+
+func parseRegistration(d *caddyfile.Dispenser, r *Registration) error {
+	const usage = "write registration off, registration token <{env.NAME}>, or registration redirect_host <host...>"
+	if !d.NextArg() {
+		return d.Err("registration needs to say what; " + usage)
+	}
+	switch what := d.Val(); what {
+	case "off":
+		r.Disabled = true
+		return noArgs(d)
+	case "token":
+		return someArgs(d, &r.InitialAccessTokens)
+	case "redirect_host":
+		return someArgs(d, &r.RedirectHosts)
+	default:
+		return d.Errf("registration %s is unknown; %s", what, usage)
+	}
+}
+
+// parseClient reads a client that the operator registered. Syntax:
+//
+//	client <id> {
+//	    name         <text>
+//	    secret       <{env.NAME} | {file./path}>
+//	    redirect_uri <uri...>
+//	}
+func parseClient(d *caddyfile.Dispenser) (*Client, error) {
+	client := new(Client)
+	if !d.AllArgs(&client.ID) {
+		return nil, d.Err("client takes one client id")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "name":
+			err = oneArg(d, &client.Name)
+		case "secret":
+			err = oneArg(d, &client.Secret)
+		case "redirect_uri":
+			err = someArgs(d, &client.RedirectURIs)
+		default:
+			return nil, d.Errf("unknown option %q; client knows: name, secret, redirect_uri", d.Val())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(client.RedirectURIs) == 0 {
+		return nil, d.Errf("client %s has no redirect_uri: nowhere to answer it", client.ID)
+	}
+	return client, nil
+}
+
+// someArgs reads the arguments of an option that may be given several times.
+func someArgs(d *caddyfile.Dispenser, target *[]string) error {
+	name := d.Val()
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.Errf("%s needs a value", name)
+	}
+	*target = append(*target, values...)
+	return nil
+}
+
+// noArgs makes sure that a word stands alone.
+func noArgs(d *caddyfile.Dispenser) error {
+	if name := d.Val(); d.NextArg() {
+		return d.Errf("%s takes no value", name)
+	}
+	return nil
+}

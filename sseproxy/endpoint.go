@@ -1,0 +1,108 @@
+package sseproxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// tagParameter carries the tag of a session of the HTTP+SSE transport (MCP 2024-11-05), whose sessions
+// are named by the URL that messages are posted to.
+const tagParameter = "mcp_session_tag"
+
+// admitEndpoint checks the tag of a message's URL and takes it out. A URL that names a session by one of
+// the usual parameters must have one; a URL that names none needs none.
+func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) bool {
+	query := r.URL.RawQuery
+	if query == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	rest, tags, named := splitQuery(query)
+	if len(tags) == 0 {
+		return !named
+	}
+	if len(tags) > 1 || !s.verify(tags[0], forEndpoint, id, endpointParts(r.URL.Path, rest)...) {
+		return false
+	}
+	r.URL.RawQuery = rest
+	r.RequestURI = r.URL.RequestURI()
+	return true
+}
+
+// splitQuery takes our parameter out of a query and leaves the rest byte for byte. named tells whether
+// some server would find the ID of a session in it.
+func splitQuery(query string) (rest string, tags []string, named bool) {
+	kept := make([]string, 0, 8)
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		if key == tagParameter {
+			tags = append(tags, value)
+			continue
+		}
+		kept = append(kept, pair)
+		for part := range strings.SplitSeq(pair, ";") { // to some servers a separator too
+			key, _, _ := strings.Cut(part, "=")
+			named = named || namesSession(key)
+		}
+	}
+	return strings.Join(kept, "&"), tags, named
+}
+
+// namesSession reports whether a parameter is called sessionId, session_id, mcp-session-id or the like.
+func namesSession(key string) bool {
+	letters := strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r
+		}
+		return -1
+	}, lower(unescape(key)))
+	return strings.HasSuffix(letters, "sessionid")
+}
+
+// endpointParts is what is tagged of an endpoint: the last segment of its path and its parameters, all
+// decoded. What is before that segment may change on the way, where a proxy adds or removes a prefix.
+func endpointParts(path, query string) []string {
+	parts := []string{path[strings.LastIndexByte(path, '/')+1:]}
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		parts = append(parts, unescape(strings.ReplaceAll(key, "+", " ")), unescape(strings.ReplaceAll(value, "+", " ")))
+	}
+	return parts
+}
+
+// tagURI adds the tag to the endpoint that an upstream announces on a stream at streamPath. Everything
+// else of the URI stays as the upstream wrote it.
+func (s *Sessions) tagURI(uri, streamPath string, id *Identity) (string, bool) {
+	parsed, err := url.Parse(uri)
+	if err != nil || parsed.Opaque != "" || strings.Contains(uri, tagParameter+"=") {
+		return "", false
+	}
+	path := parsed.Path
+	if path == "" && parsed.Host == "" {
+		path = streamPath
+	}
+	tag, err := s.tag(forEndpoint, id, endpointParts(path, parsed.RawQuery)...)
+	if err != nil {
+		return "", false
+	}
+	uri, fragment, hasFragment := strings.Cut(uri, "#")
+	switch {
+	case !strings.Contains(uri, "?"):
+		uri += "?"
+	case parsed.RawQuery != "":
+		uri += "&"
+	}
+	uri += tagParameter + "=" + tag
+	if hasFragment {
+		uri += "#" + fragment
+	}
+	return uri, true
+}
+
+// wantPlain asks the upstream for an event stream without compression, since its first event must be read.
+// MCP advises against compressing streams anyway.
+func (s *Sessions) wantPlain(r *http.Request) {
+	if r.Method == http.MethodGet && strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/event-stream") {
+		r.Header["Accept-Encoding"] = []string{"identity"}
+	}
+}
