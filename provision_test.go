@@ -3,6 +3,8 @@ package mcpauth
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -53,12 +55,20 @@ func handlerJSON(t *testing.T, members string) string {
 
 func TestConfigurationsThatStart(t *testing.T) {
 	t.Setenv("TEST_SECRET", "the-secret-of-the-edge-at-the-provider")
+	t.Setenv("TEST_KEY", strings.Repeat("k3y-", 8))
 	t.Setenv("TEST_ISSUER", testIssuer)
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(strings.Repeat("0k3y", 8)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct{ name, members, app string }{
 		{"good", ``, goodApp},
 		{"with the default store", ``, `{}`},
 		{"with an issuer from the environment", `"issuer": "{env.TEST_ISSUER}"`, goodApp},
 		{"without an issuer", `"issuer": ""`, goodApp},
+		{"with a key from the environment", `"keys": ["{env.TEST_KEY}"]`, goodApp},
+		{"with keys for all sites", ``, `{"store": {"store": "memory"}, "keys": ["{env.TEST_KEY}", "{file.` + file + `}"]}`},
+		{"with keys and the default store", `"keys": ["{env.TEST_KEY}"]`, `{}`},
 		{"with providers and rules of the app", `"providers": [], "allow": null`, `{"providers": [` + goodProvider + `], "allow": ` + goodAllow + `}`},
 		{"with a callback of its own", `"providers": [` + strings.TrimSuffix(goodProvider, "}") + `, "redirect_url": "` + testIssuer + `/signed-in"}]`, goodApp},
 		{"with two resources", `"resources": [{"paths": ["/a/*"], "scopes": ["a:read"]}, {"paths": ["/b"], "allow": {"groups": ["g"]}}]`, goodApp},
@@ -74,6 +84,7 @@ func TestConfigurationsThatStart(t *testing.T) {
 
 func TestConfigurationsThatDoNotStart(t *testing.T) {
 	t.Setenv("TEST_SECRET", "the-secret-of-the-edge-at-the-provider")
+	t.Setenv("TEST_SHORT", "hunter2")
 	t.Setenv("TEST_EMPTY", "")
 	provider := func(members string) string {
 		return `"providers": [` + strings.TrimSuffix(goodProvider, "}") + ", " + members + "}]"
@@ -101,7 +112,9 @@ func TestConfigurationsThatDoNotStart(t *testing.T) {
 		{"an issuer over plain http", `"issuer": "http://mcp.example.com"`, goodApp, "plain http"},
 		{"an issuer with a path", `"issuer": "https://mcp.example.com/auth"`, goodApp, "more than a host"},
 		{"an issuer that is not set", `"issuer": "{env.NOBODY_SETS_THIS}"`, goodApp, "issuer"},
+		{"a short key", `"keys": ["{env.TEST_SHORT}"]`, goodApp, "32"},
 		{"a key that is not set", `"keys": ["{env.NOBODY_SETS_THIS}"]`, goodApp, "{env.NOBODY_SETS_THIS}"},
+		{"a key of one letter", `"keys": ["` + strings.Repeat("a", 40) + `"]`, goodApp, "key"},
 		{"a lifetime that is too long", `"access_token_lifetime": "48h"`, goodApp, "access_token_lifetime"},
 		{"a code that lives an hour", `"code_lifetime": "1h"`, goodApp, "code_lifetime"},
 		{"a negative lifetime", `"refresh_grace": -1`, goodApp, "refresh_grace"},

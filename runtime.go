@@ -49,7 +49,11 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 	if err != nil {
 		return nil, err
 	}
-	ring, err := sessions.NewRing(sessions.RingConfig{Store: store, Secrets: secrets})
+	keys := sessions.RingConfig{Store: store}
+	if len(secrets) > 0 {
+		keys = sessions.RingConfig{Secrets: secrets}
+	}
+	ring, err := sessions.NewRing(keys)
 	if err != nil {
 		return nil, err
 	}
