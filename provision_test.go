@@ -147,6 +147,25 @@ func TestConfigurationsThatDoNotStart(t *testing.T) {
 	}
 }
 
+// A secret that was written into the configuration itself, with braces in it, must not end up in the log.
+func TestErrorsAboutSecretsShowPlaceholdersOnly(t *testing.T) {
+	t.Setenv("TEST_EMPTY", "")
+	for _, tc := range []struct{ name, secret, shows, hides string }{
+		{"a placeholder", "{env.NOBODY_SETS_THIS}", "{env.NOBODY_SETS_THIS}", "\x00"},
+		{"an empty one", "{env.TEST_EMPTY}", "{env.TEST_EMPTY}", "\x00"},
+		{"a secret with braces", "pa{ss}word", "", "ss"},
+		{"a secret in braces", "{password}", "", "password"},
+		{"a secret around a placeholder", "pass{env.NOBODY_SETS_THIS}word", "", "word"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := secretValue(tc.secret)
+			if err == nil || !strings.Contains(err.Error(), tc.shows) || strings.Contains(err.Error(), tc.hides) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 // What the Caddyfile adapts to also has to start, or say why it does not.
 func TestCaddyfilesThatDoNotStart(t *testing.T) {
 	for _, tc := range []struct{ name, block, says string }{
