@@ -38,11 +38,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	}
 	callbacks := make(map[string]string, len(h.callbacks))
 	for id, redirectURL := range h.callbacks {
-		u, err := url.Parse(redirectURL)
-		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
-			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
+		if callbacks[id], err = callbackPath(redirectURL, issuer); err != nil {
+			return nil, err
 		}
-		callbacks[id] = u.Path
 	}
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
