@@ -65,6 +65,8 @@ func TestSessionsFollowTheNewestStorage(t *testing.T) {
 		wantStorage(name, "after the reload")
 		detach = next
 	}
+	detach()
+	wantStorage("third", "while the last config's requests end")
 
 	t.Run("also when the new config does not come to be", func(t *testing.T) {
 		store, _ := configs[0].Store()
