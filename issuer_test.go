@@ -54,7 +54,11 @@ func TestCheckIssuer(t *testing.T) {
 }
 
 func TestDeriveIssuer(t *testing.T) {
-	loopback, public := "127.0.0.1:8080", "203.0.113.7:443"
+	const (
+		loopback, public = "127.0.0.1:8080", "203.0.113.7:443"
+
+		unknown = -1 // errIssuerUnknown
+	)
 	for _, tc := range []struct {
 		name, host, sni, local string // sni "-": plain http
 		want                   string
@@ -74,12 +78,12 @@ func TestDeriveIssuer(t *testing.T) {
 		{"TLS with userinfo in the host", "mcp.example.com@evil.example", "mcp.example.com", public, "", 421},
 		{"TLS with a path in the host", "mcp.example.com/x", "mcp.example.com", public, "", 421},
 		{"TLS with a port that is none", "mcp.example.com:x", "mcp.example.com", public, "", 400},
-		{"plain http", "mcp.example.com", "-", public, "", 500},
-		{"plain http that claims to be loopback", "localhost", "-", public, "", 500},
-		{"plain http that claims to be a loopback address", "127.0.0.1", "-", public, "", 500},
-		{"plain http on loopback for another name", "mcp.example.com", "-", loopback, "", 500},
-		{"plain http on an unknown address", "localhost", "-", "", "", 500},
-		{"plain http on a unix socket", "localhost", "-", "unix", "", 500},
+		{"plain http", "mcp.example.com", "-", public, "", unknown},
+		{"plain http that claims to be loopback", "localhost", "-", public, "", unknown},
+		{"plain http that claims to be a loopback address", "127.0.0.1", "-", public, "", unknown},
+		{"plain http on loopback for another name", "mcp.example.com", "-", loopback, "", unknown},
+		{"plain http on an unknown address", "localhost", "-", "", "", unknown},
+		{"plain http on a unix socket", "localhost", "-", "unix", "", unknown},
 		{"no host", "", "-", loopback, "", 400},
 		{"a port without a host", ":8080", "-", loopback, "", 400},
 	} {
@@ -104,7 +108,9 @@ func TestDeriveIssuer(t *testing.T) {
 			}
 			got, err := deriveIssuer(r)
 			var failed caddyhttp.HandlerError
-			errors.As(err, &failed)
+			if errors.As(err, &failed); errors.Is(err, errIssuerUnknown) {
+				failed.StatusCode = unknown
+			}
 			if got != tc.want || failed.StatusCode != tc.status {
 				t.Errorf("%q, %v; want %q or status %d", got, err, tc.want, tc.status)
 			}

@@ -26,8 +26,8 @@ func TestClientAuthentication(t *testing.T) {
 		{"a wrong secret in the body", "", "confidential", "wrong", 401, false},
 		{"no secret", "", "confidential", "-", 401, false},
 		{"nothing", "", "-", "-", 401, false},
-		{"a secret both ways", "confidential:" + secretOfConfidential, "confidential", secretOfConfidential, 401, true},
-		{"two clients", "confidential:" + secretOfConfidential, "web", "-", 401, true},
+		{"a secret both ways", "confidential:" + secretOfConfidential, "confidential", secretOfConfidential, 400, false},
+		{"two clients", "confidential:" + secretOfConfidential, "web", "-", 400, false},
 		{"basic without a colon", "confidential", "-", "-", 401, true},
 		{"basic of an unknown client", "nobody:" + secretOfConfidential, "-", "-", 401, true},
 	} {
@@ -51,7 +51,8 @@ func TestClientAuthentication(t *testing.T) {
 				}
 				return
 			}
-			got.wantError(t, tc.status, "invalid_client")
+			// RFC 6749, section 5.2: more than one mechanism is a malformed request.
+			got.wantError(t, tc.status, map[int]string{400: "invalid_request", 401: "invalid_client"}[tc.status])
 			if strings.Contains(got.body, "0123456789") {
 				t.Error("the answer repeats the secret")
 			}
@@ -69,11 +70,11 @@ func TestClientAuthentication(t *testing.T) {
 		code := w.newBrowser().code("client_id", other)
 		w.exchange(code, "client_id", other, "client_secret", got.ClientSecret).wantError(t, 401, "invalid_client")
 	})
-	t.Run("of several Authorization headers is none", func(t *testing.T) {
+	t.Run("by several Authorization headers is malformed", func(t *testing.T) {
 		r := formRequest(TokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}})
 		r.SetBasicAuth("confidential", secretOfConfidential)
 		r.Header.Add("Authorization", r.Header.Get("Authorization"))
-		w.decode(w.send(r)).wantError(t, 401, "invalid_client")
+		w.decode(w.send(r)).wantError(t, 400, "invalid_request")
 	})
 	t.Run("by a bearer token is none", func(t *testing.T) {
 		r := formRequest(TokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}})
