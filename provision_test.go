@@ -19,6 +19,7 @@ func config(t *testing.T, handler, app string) *caddy.Config {
 		"logging": {"logs": {"default": {"level": "PANIC"}}},
 		"storage": {"module": "file_system", "root": %q},
 		"apps": {
+			"tls": {"disable_storage_check": true, "disable_storage_clean": true},
 			"mcp_auth": %s,
 			"http": {"servers": {"edge": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [%s]}]}}}
 		}
