@@ -51,9 +51,12 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 // parseResource reads one resource. Syntax:
 //
 //	resource <path> [<more paths...>] {
-//	    name   <text>
-//	    scopes <scope...>
-//	    allow  ...
+//	    name            <text>
+//	    scopes          <scope...>
+//	    challenge_scope <scope...>
+//	    required_scope  <scope...>
+//	    implies         <scope> <included scope...>
+//	    allow           ...
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -66,10 +69,6 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := oneArg(d, &resource.Name); err != nil {
 				return nil, err
 			}
-		case "scopes":
-			if err := someArgs(d, &resource.Scopes); err != nil {
-				return nil, err
-			}
 		case "allow":
 			if resource.Allow == nil {
 				resource.Allow = new(Allow)
@@ -78,7 +77,13 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow", d.Val())
+			known, err := resource.parseScopeOption(d)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow", d.Val())
+			}
 		}
 	}
 	if err := resource.load(); err != nil {

@@ -22,6 +22,7 @@ var (
 	errTwoTokens     = errors.New("several Authorization headers")
 	errBadToken      = errors.New("access token not valid for this resource")
 	errNotAdmitted   = errors.New("user is not on the allow-list any more")
+	errScope         = errors.New("access token lacks a scope that this resource requires")
 )
 
 // protect lets a request through to a protected resource if its bearer token was issued for exactly
@@ -69,7 +70,13 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		res.Policy != nil && !res.Policy.Allows(c.access.Email, c.access.Groups):
 		return caddyhttp.Error(http.StatusForbidden, errNotAdmitted)
 	}
+	if !res.Hierarchy.Sufficient(c.access.Scope) {
+		return refuseScope(w, s, res, path, c.access.Scope)
+	}
 	c.identify(res)
+	if err := s.vouch(w, c); err != nil {
+		return err
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
@@ -133,14 +140,26 @@ func (c *caller) placeholder(key string) (any, bool) {
 // refuse answers with a challenge (RFC 6750, section 3). The status travels as an error, so that
 // handle_errors may add a body; the challenge stays.
 func refuse(w http.ResponseWriter, s *site, res *resource, path string, status int, code string, err error) error {
+	return challenge(w, s, res, path, status, oauthmeta.Challenge{Scope: res.scope, Error: code}, err)
+}
+
+// refuseScope answers a good token that may too little (RFC 6750, section 3.1; MCP authorization,
+// "Scope Challenge Handling"). Everything that is needed is named at once, so that the person is
+// asked once.
+func refuseScope(w http.ResponseWriter, s *site, res *resource, path, held string) error {
+	return challenge(w, s, res, path, http.StatusForbidden, oauthmeta.Challenge{
+		Scope:            res.Hierarchy.Needed(held),
+		Error:            "insufficient_scope",
+		ErrorDescription: "The access token lacks a scope that this resource requires",
+	}, errScope)
+}
+
+func challenge(w http.ResponseWriter, s *site, res *resource, path string, status int, c oauthmeta.Challenge, err error) error {
 	h := w.Header()
 	oauthmeta.AllowCORS(h)
 	h.Set("Cache-Control", "no-store")
-	h.Set("WWW-Authenticate", oauthmeta.Challenge{
-		ResourceMetadata: oauthmeta.MetadataURL(s.metadataResource(res, path)),
-		Scope:            res.scope,
-		Error:            code,
-	}.String())
+	c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+	h.Set("WWW-Authenticate", c.String())
 	return caddyhttp.Error(status, err)
 }
 

@@ -31,6 +31,8 @@ func init() {
 // -----|---------
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/introspect` | the client, and upstreams that ask about tokens
+// `/oauth2/jwks` | upstreams that verify identity assertions
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -57,10 +59,15 @@ type Handler struct {
 	// The protected resources. Default: the whole site is one.
 	Resources []*Resource `json:"resources,omitempty"`
 
+	// The MCP servers that may ask about the tokens they are given. Default: none; the guard has
+	// checked every token that arrives.
+	IntrospectionClients []*IntrospectionClient `json:"introspection_clients,omitempty"`
+
 	Options
 
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
+	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
 	logger    *zap.Logger
 
@@ -110,6 +117,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	if err := h.checkIntrospectionClients(); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
 
 	if h.Issuer == "" {
@@ -132,6 +142,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) complete() error {
 	var err error
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
+		return err
+	}
+	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
+		return err
+	}
+	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
 	if len(h.providers) == 0 {
@@ -197,7 +213,8 @@ func requestedPath(r *http.Request) string {
 // access log, which writes query strings and the Location header. The audit log has them.
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+		authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

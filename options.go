@@ -63,6 +63,12 @@ type Options struct {
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
 
+	// Other lifetimes for the tokens of some clients. Default: the same for all.
+	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
+
+	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
+	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
+
 	providers []identity.Provider
 	callbacks map[string]string // path of a provider's callback, where it is not the usual one
 	policy    *access.Policy
@@ -185,6 +191,12 @@ func (o *Options) inherit(d *Options) {
 	}
 	if len(o.KnownClients) == 0 {
 		o.KnownClients = d.KnownClients
+	}
+	if len(o.ClientLifetimes) == 0 {
+		o.ClientLifetimes = d.ClientLifetimes
+	}
+	if o.IdentityAssertion == nil {
+		o.IdentityAssertion = d.IdentityAssertion
 	}
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},

@@ -3,6 +3,7 @@ package mcpauth
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
@@ -24,10 +25,22 @@ type Resource struct {
 	// Optional.
 	Scopes []string `json:"scopes,omitempty"`
 
+	// The scopes that a client is told to ask for first, and that it gets when it asks for none.
+	// They hold those that are required. Default: all scopes.
+	ChallengeScope []string `json:"challenge_scope,omitempty"`
+
+	// The scopes without which nothing here can be used. A token that lacks one is answered with a
+	// challenge that names them all, upon which clients ask the person for more. Default: none.
+	RequiredScope []string `json:"required_scope,omitempty"`
+
+	// Which scopes each scope includes, directly; what those include follows. Default: none.
+	Implies map[string][]string `json:"implies,omitempty"`
+
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
 
 	policy *access.Policy
+	scopes *access.Scopes
 }
 
 // load checks what can be checked without the issuer.
@@ -35,7 +48,10 @@ func (r *Resource) load() error {
 	if r == nil || len(r.Paths) == 0 {
 		return fmt.Errorf("resource without a path; write, for example, resource /github/*")
 	}
-	for _, scope := range r.Scopes {
+	for i, scope := range r.Scopes {
+		if slices.Contains(r.Scopes[:i], scope) {
+			return fmt.Errorf("resource %s: the scope %s is given twice", r.Paths[0], scope)
+		}
 		if !validScopeToken(scope) {
 			return fmt.Errorf("resource %s: %q is not a scope: use letters, digits and punctuation without quotes, backslashes and spaces", r.Paths[0], scope)
 		}
@@ -45,6 +61,9 @@ func (r *Resource) load() error {
 	}
 	var err error
 	if r.policy, err = r.Allow.policy(); err != nil {
+		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
+	}
+	if err := r.loadScopes(); err != nil {
 		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
 	}
 	return nil
@@ -64,7 +83,7 @@ func validScopeToken(scope string) bool {
 type resource struct {
 	authserver.Resource
 	path  string // of the identifier, without a trailing slash; "" is the whole site
-	scope string // for the challenge
+	scope string // what a challenge asks for first
 }
 
 // resourceSet is the protected resources of one issuer. It implements authserver.Resources.
@@ -87,9 +106,12 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		}
 		path := strings.TrimSuffix(strings.TrimSuffix(c.Paths[0], "*"), "/")
 		r := &resource{
-			Resource: authserver.Resource{URI: issuer + path, Name: c.Name, Scopes: c.Scopes, Policy: c.policy},
-			path:     path,
-			scope:    strings.Join(c.Scopes, " "),
+			Resource: authserver.Resource{
+				URI: issuer + path, Name: c.Name, Scopes: c.Scopes, DefaultScopes: c.challengeScope(),
+				Hierarchy: c.scopes, Policy: c.policy,
+			},
+			path:  path,
+			scope: strings.Join(c.challengeScope(), " "),
 		}
 		for _, p := range c.Paths {
 			if err := set.paths.Add(p, r); err != nil {

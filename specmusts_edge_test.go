@@ -145,11 +145,12 @@ func change(v url.Values, pairs []string) url.Values {
 	return v
 }
 
+// authorize opens the consent page, also if it was answered before.
 func (e *edge) authorize(pairs ...string) answer {
 	e.t.Helper()
 	return e.get(authserver.AuthorizePath + "?" + change(url.Values{
 		"response_type": {"code"}, "client_id": {e.clientID}, "redirect_uri": {testCallback}, "state": {"xyz"},
-		"code_challenge": {testChallenge}, "code_challenge_method": {"S256"}, "resource": {testIssuer + "/"},
+		"code_challenge": {testChallenge}, "code_challenge_method": {"S256"}, "resource": {testIssuer + "/"}, "prompt": {"consent"},
 	}, pairs).Encode())
 }
 

@@ -88,13 +88,20 @@ func TestSignInMusts(t *testing.T) {
 			t.Error("the provider was not asked afterwards")
 		}
 	})
-	t.Run("N44 asks each client's consent, also in a signed-in browser", func(t *testing.T) {
+	t.Run("N44 keeps consent for each client and person", func(t *testing.T) {
 		e.code()
+		if q := e.authorize("prompt", "").redirected(t); q.Get("code") == "" {
+			t.Errorf("asked again: %v", q)
+		}
 		first := e.clientID
 		defer func() { e.clientID = first }()
 		e.clientID = e.register("none", `,"client_name":"Another"`).text("client_id")
-		if a := e.authorize(); a.Get("Location") != "" || !strings.Contains(a.body, "Another") {
-			t.Errorf("status %d, Location %q", a.status, a.Get("Location"))
+		if a := e.authorize("prompt", ""); a.Get("Location") != "" || !strings.Contains(a.body, "Another") {
+			t.Errorf("another client: status %d, Location %q", a.status, a.Get("Location"))
+		}
+		e.clientID, e.cookies = first, make(map[string]string)
+		if a := e.authorize("prompt", ""); a.Get("Location") != "" {
+			t.Errorf("nobody in particular: status %d, Location %q", a.status, a.Get("Location"))
 		}
 	})
 	t.Run("N45 names the client, the scopes and where access goes, escaped", func(t *testing.T) {
@@ -184,10 +191,13 @@ func TestSignInMusts(t *testing.T) {
 			t.Error(native.body)
 		}
 	})
-	t.Run("N52 sends nobody on by itself", func(t *testing.T) {
-		e.code()
+	t.Run("N52 sends nobody on by itself to what was not agreed to, and never to programs", func(t *testing.T) {
+		first := e.clientID
+		defer func() { e.clientID = first }()
+		e.clientID = e.register("none", `,"client_name":"A third"`).text("client_id")
+		e.code("redirect_uri", "http://127.0.0.1:1/callback")
 		for _, uri := range []string{testCallback, "http://127.0.0.1:1/callback"} {
-			if a := e.authorize("redirect_uri", uri); a.Get("Location") != "" || a.Get("Refresh") != "" || a.status != 200 {
+			if a := e.authorize("redirect_uri", uri, "prompt", ""); a.Get("Location") != "" || a.Get("Refresh") != "" || a.status != 200 {
 				t.Errorf("%s: status %d, Location %q", uri, a.status, a.Get("Location"))
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -137,20 +136,21 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if refused != nil {
 		return none, refused
 	}
-	prompt := params.Get("prompt")
-	if strings.Contains(" "+prompt+" ", " none ") {
-		// Nobody is let through without seeing the consent page (OpenID Connect Core, section 3.1.2.6).
-		return none, &oauthError{code: "consent_required", description: "this server asks for consent each time"}
+	prompts, refused := parsePrompt(params.Get("prompt"), params.Get("max_age"))
+	if refused != nil {
+		return none, refused
 	}
 	return request{
 		ClientID:    client.ID,
+		ClientName:  client.Name,
 		RedirectURI: redirectURI,
 		State:       params.Get("state"),
 		Challenge:   params.Get("code_challenge"),
 		Resource:    resource.URI,
 		Scopes:      scopes,
-		Prompt:      knownPrompt(prompt),
+		Prompt:      prompts.upstream(),
 		LoginHint:   cut(params.Get("login_hint"), 254),
+		prompts:     prompts,
 	}, nil
 }
 
@@ -181,17 +181,6 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 		return nil, severalResources
 	}
 	return found, nil
-}
-
-// knownPrompt keeps the prompt values that change what happens here; others are ignored, as clients
-// send them to every server alike.
-func knownPrompt(prompt string) string {
-	for _, value := range strings.Fields(prompt) {
-		if value == "login" || value == "select_account" {
-			return value
-		}
-	}
-	return ""
 }
 
 func cut(s string, n int) string {

@@ -111,8 +111,8 @@ func TestAnAuthorizationRequestThatIsRefusedToTheClient(t *testing.T) {
 		{"a scope with a quote", authorization("scope", `github:read"`).Encode(), "invalid_scope"},
 		{"a scope of 5 KiB", authorization("scope", strings.Repeat("s", 5<<10)).Encode(), "invalid_scope"},
 		{"a state of 5 KiB", authorization("state", strings.Repeat("s", 5<<10)).Encode(), "invalid_request"},
-		{"nobody to be asked", authorization("prompt", "none").Encode(), "consent_required"},
-		{"nobody to be asked among others", authorization("prompt", "login none").Encode(), "consent_required"},
+		{"nobody to be asked", authorization("prompt", "none").Encode(), "login_required"},
+		{"nobody to be asked among others", authorization("prompt", "login none").Encode(), "invalid_request"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := w.newBrowser().send(httptest.NewRequest("GET", issuer+AuthorizePath+"?"+tc.query, nil))

@@ -43,7 +43,8 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 	}
 	var refresh string
 	if code.OfflineAccess {
-		refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant)
+		_, policy := s.lifetimesOf(grant)
+		refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy)
 		switch {
 		case errors.Is(err, sessions.ErrRevoked):
 			// The code was replayed while it was being exchanged.

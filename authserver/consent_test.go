@@ -201,7 +201,7 @@ func TestASignedInBrowser(t *testing.T) {
 	logins := len(w.idp.attempts)
 
 	t.Run("gets no code without a decision", func(t *testing.T) {
-		a := b.get(AuthorizePath, authorization())
+		a := b.get(AuthorizePath, authorization("resource", linear, "scope", "-"))
 		a.hidden(t)
 		if !strings.Contains(a.body, alice.Email) {
 			t.Error("the page does not say who is signed in")
@@ -316,7 +316,7 @@ func TestTheConsentPageSaysWhoIsSignedInWithoutAnAddress(t *testing.T) {
 	w.idp.user.EmailVerified = false
 	b := w.newBrowser()
 	b.code()
-	a := b.get(AuthorizePath, authorization())
+	a := b.get(AuthorizePath, authorization("prompt", "consent"))
 	if a.hidden(t); !strings.Contains(a.body, "Alice") || strings.Contains(a.body, "You will sign in next") || !strings.Contains(a.body, `value="switch"`) {
 		t.Errorf("the page does not name the account that Allow is for:\n%s", a.body)
 	}

@@ -53,7 +53,7 @@ func TestAValueOfOneKindIsNothingElsewhere(t *testing.T) {
 		"session": {sessions.BrowserSession, func(v string) bool {
 			other := w.newBrowser()
 			other.cookies[sessionCookie] = v
-			return strings.Contains(other.get(AuthorizePath, authorization()).body, alice.Email)
+			return strings.Contains(other.get(AuthorizePath, authorization("prompt", "consent")).body, alice.Email)
 		}},
 		"consent cookie": {sessions.ConsentCookie, func(v string) bool {
 			other := w.newBrowser()

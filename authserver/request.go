@@ -6,6 +6,7 @@ import "encoding/json"
 // the code will be bound to.
 type request struct {
 	ClientID    string   `json:"c"`
+	ClientName  string   `json:"n,omitempty"` // as the person is told
 	RedirectURI string   `json:"r"`
 	State       string   `json:"-"` // see requestJSON
 	Challenge   string   `json:"p"`
@@ -13,6 +14,9 @@ type request struct {
 	Scopes      []string `json:"o,omitempty"`
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
+
+	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
+	approved bool    // by an earlier consent
 }
 
 // requestJSON is a request as it is sealed. State travels as bytes: JSON would replace what is not
