@@ -14,7 +14,6 @@ import (
 // proven in one process. What needs a running upstream, a provider or the network is proven elsewhere:
 //
 //	N19        over TLS: e2e TestOverTLSEveryCookieIsTiedToTheHost; here the issuer must be https
-//	N32, N33   no scope is demanded at the edge; a challenge that says so is oauthmeta's TestChallenge
 //	N54        dropped in later revisions; refreshes ask the allow-list again: authserver tests
 //	N56        identity TestFinishChecksTheSignature, TestFinishChecksTheClaims, TestUserInfo
 //	N75 - N81  clients TestFetch, TestParseDocument, TestDocumentRedirectsAreFiltered, TestDocumentIsCached,
@@ -161,7 +160,10 @@ func TestDiscoveryMusts(t *testing.T) {
 }
 
 func TestAccessTokenMusts(t *testing.T) {
-	e := newEdge(t, &Resource{Paths: []string{"/mcp"}}, &Resource{Paths: []string{"/other"}})
+	e := newEdge(t, &Resource{Paths: []string{"/mcp"}}, &Resource{Paths: []string{"/other"}}, &Resource{
+		Paths: []string{"/scoped"}, Scopes: []string{"read", "write", "admin"}, RequiredScope: []string{"read", "write"},
+		Implies: map[string][]string{"admin": {"read", "write"}},
+	})
 	mcp := testIssuer + "/mcp"
 	issued := e.tokens("resource", mcp)
 	good := issued.text("access_token")
@@ -238,6 +240,20 @@ func TestAccessTokenMusts(t *testing.T) {
 	t.Run("N31 takes the scheme in any case", func(t *testing.T) {
 		if a := e.do("POST", "/mcp", http.Header{"Authorization": {"bEaReR " + good}}, "{}"); a.status != 202 {
 			t.Errorf("status %d", a.status)
+		}
+	})
+	t.Run("N32 names all scopes that are needed at once", func(t *testing.T) {
+		few := e.token(t, testIssuer+"/scoped", func(a *sessions.Access) { a.Scope = "read" })
+		a := e.do("POST", "/scoped", http.Header{"Authorization": {"Bearer " + few}}, "{}")
+		c := a.Get("WWW-Authenticate")
+		if a.status != 403 || !strings.Contains(c, `error="insufficient_scope"`) || !strings.Contains(c, `scope="read write"`) || !strings.Contains(c, "resource_metadata=") {
+			t.Errorf("status %d, challenge %s", a.status, c)
+		}
+	})
+	t.Run("N33 knows which scopes include others", func(t *testing.T) {
+		admin := e.token(t, testIssuer+"/scoped", func(a *sessions.Access) { a.Scope = "admin" })
+		if a := e.do("POST", "/scoped", http.Header{"Authorization": {"Bearer " + admin}}, "{}"); a.status != 202 {
+			t.Errorf("status %d, challenge %s", a.status, a.Get("WWW-Authenticate"))
 		}
 	})
 	t.Run("N34 names no error when no token came", func(t *testing.T) {

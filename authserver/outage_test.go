@@ -60,6 +60,13 @@ func TestAStoreOutOfReach(t *testing.T) {
 			got := b.w.tokens()
 			return func() answer { return b.w.revokeToken(got.RefreshToken).answer }
 		}},
+		{"introspect a refresh token", func(b *browser) func() answer {
+			got := b.w.tokens()
+			return func() answer {
+				form := url.Values{"token": {got.RefreshToken}, "client_id": {"confidential"}, "client_secret": {secretOfConfidential}}
+				return b.w.call(IntrospectPath, form).answer
+			}
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
