@@ -29,7 +29,8 @@ func init() {
 //
 // Path | What for
 // -----|---------
-// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
+// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/choose`, `/oauth2/login`, `/oauth2/callback`, `/oauth2/callback/<id>` | the browser: consent and sign-in
+// `/oauth2/logout` | the browser: signing out, here and at the identity provider
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
@@ -81,7 +82,7 @@ type Handler struct {
 const noIssuer = "https://issuer.invalid"
 
 var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", or "local { user <email> <hash> }" for passwords`)
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords`)
 	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 )
 
@@ -155,13 +156,6 @@ func (h *Handler) complete() error {
 	}
 	if h.policy == nil {
 		return errNoRule
-	}
-	ids := make(map[string]bool)
-	for _, p := range h.providers {
-		if ids[p.ID()] {
-			return fmt.Errorf("two providers have the id %q; give one of them another with the id option", p.ID())
-		}
-		ids[p.ID()] = true
 	}
 	return nil
 }

@@ -43,11 +43,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks := make(map[string]string, len(h.callbacks))
-	for id, redirectURL := range h.callbacks {
-		if callbacks[id], err = callbackPath(redirectURL, issuer); err != nil {
-			return nil, err
-		}
+	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	if err != nil {
+		return nil, err
 	}
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
@@ -79,6 +77,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		Domains:       h.domains,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,

@@ -33,7 +33,7 @@ func (s *Server) unasked(w http.ResponseWriter, r *http.Request, client *clients
 		event.Subject, event.Email = browser.User.Subject, browser.User.Email
 		s.Audit.Record(r.Context(), event)
 		req.approved = true
-		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		s.finish(w, r, client, req, browser)
 		return true
 	case req.prompts.none:
 		s.redirectError(w, r, req.RedirectURI, req.State, s.whyAsk(req, browser))

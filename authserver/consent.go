@@ -156,11 +156,12 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	s.recordConsent(r, client, req, true)
 	if stays {
-		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		s.finish(w, r, client, req, browser)
 		return
 	}
 	if decision == "switch" {
 		req.Prompt = prompts{login: req.Prompt == "login", choose: true}.upstream()
+		req.LoginHint = ""
 	}
 	s.startLogin(w, r, req, t.Browser)
 }

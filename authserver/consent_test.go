@@ -201,7 +201,7 @@ func TestASignedInBrowser(t *testing.T) {
 	logins := len(w.idp.attempts)
 
 	t.Run("gets no code without a decision", func(t *testing.T) {
-		a := b.get(AuthorizePath, authorization("resource", linear, "scope", "-"))
+		a := b.get(AuthorizePath, authorization("prompt", "consent"))
 		a.hidden(t)
 		if !strings.Contains(a.body, alice.Email) {
 			t.Error("the page does not say who is signed in")

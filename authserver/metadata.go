@@ -30,9 +30,7 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 	metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
 		return method == clients.AuthNone
 	})
-	if s.KeySet != nil {
-		metadata.JWKSURI = s.Issuer + JWKSPath
-	}
+	metadata.JWKSURI = s.Issuer + JWKSPath
 	if s.Clients.Registers() {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
 	}

@@ -14,7 +14,7 @@ import (
 // toPassword goes as far as the sign-in form and returns its state.
 func (b *browser) toPassword() string {
 	b.w.t.Helper()
-	a := b.decide(b.ticket(), "allow")
+	a := b.pastChoice(b.decide(b.ticket(), "allow"))
 	path, query, _ := strings.Cut(a.header.Get("Location"), "?")
 	if a.status != http.StatusSeeOther || path != LoginPath {
 		b.w.t.Fatalf("status %d, Location %q", a.status, a.header.Get("Location"))

@@ -37,9 +37,13 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
 		return nil, refused
 	}
+	person, refused := s.recheck(r, grant)
+	if refused != nil {
+		return nil, refused
+	}
 	resource := s.Resources.Find(grant.Resource)
-	if resource == nil || !s.stillAdmitted(grant.User, resource) {
-		return nil, s.endGrant(r, grant)
+	if resource == nil || !s.stillAdmitted(person, resource) {
+		return nil, s.endGrant(r, grant, "no longer on the allow-list")
 	}
 	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)
 	if refused != nil {
@@ -52,6 +56,9 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 			return errForeign
 		}
 		g.UsedAt = now
+		if person.Key() == g.User.Key() {
+			g.User = person // what the provider says of them now
+		}
 		g.ClientAddr = s.ClientAddr(r)
 		return nil
 	})
@@ -87,13 +94,13 @@ func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
 	return errors.Join(sessions.ErrReused, s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID))
 }
 
-// endGrant ends the grant of a person whom the allow-lists no longer admit.
-func (s *Server) endGrant(r *http.Request, grant sessions.Grant) *oauthError {
+// endGrant ends the grant of a person who may not come in any more.
+func (s *Server) endGrant(r *http.Request, grant sessions.Grant, reason string) *oauthError {
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
 	event := s.grantEvent(r, audit.TokenRefreshed, grant)
-	event.Reason = "no longer on the allow-list"
+	event.Reason = reason
 	s.Audit.Record(r.Context(), event)
 	return invalidGrant("the authorization no longer stands; authorize again")
 }
