@@ -182,8 +182,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
-		hideFromAccessLog(r, path)
 		endpoint(w, r)
+		hideFromAccessLog(w, r, path)
 		return nil
 	}
 	if s.wellKnown(w, r, path) {
@@ -208,11 +208,16 @@ func requestedPath(r *http.Request) string {
 
 // hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
 // access log, which writes query strings and the Location header. The audit log has them.
-func hideFromAccessLog(r *http.Request, path string) {
+func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath,
 		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
 		return
+	case authserver.AuthorizePath:
+		// It is answered with a code where consent was given before.
+		if w.Header().Get("Location") == "" {
+			return
+		}
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)

@@ -30,8 +30,8 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := params.Get("state")
-	if state == "" || !s.startedHere(r, state) {
-		s.problem(w, r, staleTicket)
+	if trouble := s.startedHere(r, state); trouble != nil {
+		s.problem(w, r, *trouble)
 		return
 	}
 	l, err := s.logins.Take(r.Context(), state)
