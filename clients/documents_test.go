@@ -211,7 +211,7 @@ func TestHostThatDoesNotExist(t *testing.T) {
 	g := s.registry(t, nil)
 	s.expect(t, g, "/a", nil, 1)
 	f := newFetcher(true, nil, s.now)
-	f.resolver = noSuchHost{}
+	f.dialer.Resolver = noSuchHost{}
 	g.documents.clients.fetch = func(ctx context.Context, _ string) ([]byte, time.Duration, error) { return f.fetch(ctx, docURL) }
 	s.expect(t, g, "/b", ErrUnknown, 0)
 	s.advance(defaultLifetime)
@@ -260,7 +260,7 @@ func TestLoopbackIsRefusedByDefault(t *testing.T) {
 	s.expect(t, g, "/a", ErrUnknown, 0)
 	a := answers{{"127.0.0.1"}}
 	f := newFetcher(false, nil, s.now)
-	f.resolver = &a
+	f.dialer.Resolver = &a
 	g.documents.clients.fetch = f.fetch
 	if c, err := g.Lookup(context.Background(), docURL); c != nil || !errors.Is(err, ErrUnknown) {
 		t.Errorf("%v, %v", c, err)

@@ -1,8 +1,8 @@
-package clients
+package publicnet
 
 import "net/netip"
 
-// specialUse are the address blocks that no client publishes a document in: those of the IANA special
+// specialUse are the address blocks in which nobody offers anything to the world: those of the IANA special
 // purpose registries (RFC 6890), multicast, and the translation blocks through which an IPv4 address
 // of ours could be reached in IPv6 clothes. Cloud metadata services live in link-local and unique
 // local space.
@@ -15,9 +15,9 @@ var specialUse = prefixes(
 	"2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
 )
 
-// publicAddress reports whether addr is one of the public internet. An IPv4 address within an IPv6
-// one is judged as what it stands for.
-func publicAddress(addr netip.Addr) bool {
+// Public reports whether addr is one of the public internet. An IPv4 address within an IPv6 one is
+// judged as what it stands for.
+func Public(addr netip.Addr) bool {
 	addr = addr.Unmap()
 	if !addr.IsValid() || addr.Zone() != "" {
 		return false
