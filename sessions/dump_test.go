@@ -55,6 +55,8 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 	if err := v.Spend(t.Context(), "consent", "spent ticket", time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	const personal = "a person's token for an upstream"
+	storeCredential(t, v, ada.Key(), githubURI, personal)
 	approval := exampleApproval
 	if err := v.Approve(t.Context(), ada.Key(), approval); err != nil {
 		t.Fatal(err)
@@ -98,7 +100,7 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 		"the challenge": c0.Challenge, "the client id": clientID, "the client secret": secret,
 		"the code": code, "the redeemed code": redeemed, "the refresh token": refresh, "the next refresh token": next,
 		"the cookie": cookie, "the state": state, "the access token": access, "the spent id": "spent ticket",
-		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": upstreamToken, "the ID token": idToken,
+		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": upstreamToken, "the ID token": idToken, "the credential": personal,
 		"a token's prefix": "mcprt", "an approved redirect URI": approval.RedirectURI, "an approved client": approval.ClientName,
 	} {
 		raw := []byte(value)

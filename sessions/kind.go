@@ -23,6 +23,8 @@ const (
 	ChoiceTicket                   // hidden field of the page that asks for an identity provider
 	LogoutTicket                   // hidden field of the page that signs out
 	DeviceCode                     // what a device without a browser polls with
+	CredentialTicket               // hidden field of the page on upstream credentials
+	ConnectState                   // the state sent to an upstream's authorization server
 	Record                         // value at rest in the store; binary, without a prefix
 	kindCount
 )
@@ -45,6 +47,8 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	ChoiceTicket:       {"mcpch_", "choice ticket"},
 	LogoutTicket:       {"mcplo_", "logout ticket"},
 	DeviceCode:         {"mcpdc_", "device code"},
+	CredentialTicket:   {"mcpuc_", "credential ticket"},
+	ConnectState:       {"mcpus_", "connect state"},
 	Record:             {"", "record"},
 }
 
