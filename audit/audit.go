@@ -54,6 +54,10 @@ const (
 	RefreshReplayed Type = "refresh_token_replayed"
 	Revocation      Type = "revocation"
 
+	CredentialStored  Type = "credential_stored"
+	CredentialRemoved Type = "credential_removed"
+	CredentialRefresh Type = "credential_refresh"
+
 	// A device asked for a code; a person typed one in.
 	DeviceRequested   Type = "device_requested"
 	DeviceCodeEntered Type = "device_code_entered"

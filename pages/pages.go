@@ -44,7 +44,9 @@ var (
 	signOutPage = page("signout")
 	messagePage = page("message")
 	leavingPage = page("leaving")
-	devicePage  = page("device")
+
+	credentialsPage = page("credentials")
+	devicePage      = page("device")
 )
 
 // frame is what the layout needs of every page.

@@ -55,6 +55,13 @@ var kinds = []struct {
 	{"sign-out", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteSignOut(w, r, filled[SignOut](text))
 	}},
+	{"credentials", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Credentials](text)
+		v.Servers = append(v.Servers, v.Servers[0], v.Servers[0])
+		v.Servers[1].Connects, v.Servers[2].Connects = true, true
+		v.Servers[1].Stored, v.Servers[2].Ended, v.SignOut = true, true, "/oauth2/logout"
+		WriteCredentials(w, r, http.StatusOK, v)
+	}},
 	{"message", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteMessage(w, r, http.StatusOK, filled[Message](text))
 	}},
