@@ -56,6 +56,9 @@ const (
 //	        required_scope  <scope...>
 //	        implies         <scope> <included scope...>
 //	        allow           domain|email|group <value...>
+//	        credentials     [oauth <url>] {
+//	            ...
+//	        }
 //	    }
 //
 //	    clients {

@@ -57,6 +57,7 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 //	    required_scope  <scope...>
 //	    implies         <scope> <included scope...>
 //	    allow           ...
+//	    credentials     ...
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -76,13 +77,21 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := parseAllow(d, resource.Allow); err != nil {
 				return nil, err
 			}
+		case "credentials":
+			if resource.Credentials != nil {
+				return nil, d.Err("credentials is given twice")
+			}
+			var err error
+			if resource.Credentials, err = parseCredentials(d); err != nil {
+				return nil, err
+			}
 		default:
 			known, err := resource.parseScopeOption(d)
 			if err != nil {
 				return nil, err
 			}
 			if !known {
-				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow", d.Val())
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow, credentials", d.Val())
 			}
 		}
 	}

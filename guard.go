@@ -79,7 +79,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
-	return s.guard.Serve(w, r, &c.identity, next)
+	return s.guard.Serve(w, r, &c.identity, s.credentialed(c, res, next))
 }
 
 // admits compares the owner of a token with the configuration as it is now. A client that acts in its own

@@ -35,6 +35,7 @@ func init() {
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
+// `/my/credentials`, `/oauth2/connect/<resource>/callback` | people whose credentials upstreams get
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -116,12 +117,18 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := r.load(); err != nil {
 			return err
 		}
+		if err := r.Credentials.load(); err != nil {
+			return fmt.Errorf("resource %s: credentials: %w", r.Paths[0], err)
+		}
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
 	h.clients.shared = shared
 	if err := h.checkIntrospectionClients(); err != nil {
+		return err
+	}
+	if err := h.checkCredentials(); err != nil {
 		return err
 	}
 	endStreamsAtExit(ctx)
@@ -178,7 +185,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err
 	}
 	path := requestedPath(r)
-	if endpoint := s.auth.Endpoint(path); endpoint != nil {
+	if endpoint := s.endpoint(path); endpoint != nil {
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -38,6 +39,9 @@ type Resource struct {
 
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
+
+	// Put a credential of each person on the requests that reach the upstream. Optional.
+	Credentials *Credentials `json:"credentials,omitempty"`
 
 	policy *access.Policy
 	scopes *access.Scopes
@@ -84,6 +88,8 @@ type resource struct {
 	authserver.Resource
 	path  string // of the identifier, without a trailing slash; "" is the whole site
 	scope string // what a challenge asks for first
+
+	credentials *credentials.Guard // nil: the upstream wants none of each person
 }
 
 // resourceSet is the protected resources of one issuer. It implements authserver.Resources.

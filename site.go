@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
@@ -29,7 +30,8 @@ type site struct {
 	guard     *sseproxy.Guard
 	machines  authserver.Machines
 
-	assertions *assertion.Signer // nil: upstreams get plain headers only
+	assertions  *assertion.Signer // nil: upstreams get plain headers only
+	credentials *page.Page        // nil: no upstream wants credentials of people
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -102,6 +104,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Logger:     h.logger,
 		Now:        time.Now,
 	})
+	if err := h.setCredentials(s); err != nil {
+		return nil, err
+	}
 	document := s.auth.Metadata()
 	if s.metadata, err = json.Marshal(document); err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)

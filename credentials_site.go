@@ -1,0 +1,107 @@
+package mcpauth
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+)
+
+// setCredentials prepares the resources of s whose upstreams want credentials of people, and the page
+// where they give them. It does no I/O.
+func (h *Handler) setCredentials(s *site) error {
+	keeper := credentials.New(credentials.Config{
+		Vault: s.vault, Audit: audit.Log{Logger: h.logger.Named("audit")}, Logger: h.logger, Now: time.Now,
+	})
+	var servers []page.Server
+	for i, c := range h.Resources {
+		if c.Credentials == nil {
+			continue
+		}
+		res := s.resources.all[i]
+		upstream := &credentials.Upstream{
+			Resource: res.URI, Name: res.Name, Header: c.Credentials.header, Hint: c.Credentials.Hint,
+			OAuth: c.Credentials.oauth, RedirectURI: s.issuer + page.CallbackPath(res.path),
+		}
+		res.credentials = &credentials.Guard{
+			Keeper: keeper, Upstream: upstream, Page: s.issuer + page.Path, Snapshot: routeGroups,
+		}
+		servers = append(servers, page.Server{ID: res.path, Upstream: upstream, Allows: func(u sessions.User) bool {
+			return s.admits(&sessions.Access{UserIssuer: u.Issuer, Email: u.Email, Groups: strings.Join(u.Groups, ",")}, res)
+		}})
+	}
+	if len(servers) == 0 {
+		return nil
+	}
+	if res, covered := s.resources.paths.Match(page.Path); covered && res.path != "" {
+		return fmt.Errorf("resource %s: %w", res.path, errCredentialsOverPage)
+	}
+	s.credentials = page.New(page.Config{
+		Keeper: keeper, Servers: servers, Visitors: s.auth, Vault: s.vault,
+		SiteName: h.siteName(s.issuer), SignOut: authserver.LogoutPath,
+		ClientAddr: clientAddr, Audit: audit.Log{Logger: h.logger.Named("audit")}, Logger: h.logger, Now: time.Now,
+	})
+	return nil
+}
+
+// endpoint returns the handler of a path that the site answers itself, or nil.
+func (s *site) endpoint(path string) http.HandlerFunc {
+	if endpoint := s.auth.Endpoint(path); endpoint != nil || s.credentials == nil {
+		return endpoint
+	}
+	return s.credentials.Endpoint(path)
+}
+
+// credentialed returns what serves a request of c behind the guard: next, or next with c's own credential
+// in the request.
+func (s *site) credentialed(c *caller, res *resource, next caddyhttp.Handler) sseproxy.Handler {
+	if res.credentials == nil {
+		return next
+	}
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		err := res.credentials.Serve(w, r, s.person(&c.access), next)
+		if errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, credentials.ErrServerDown) {
+			w.Header().Set("Retry-After", "5")
+			return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		}
+		return err
+	})
+}
+
+// person returns whose token it is, or nil for a client that acts in its own name: that one has nobody's
+// credential.
+func (s *site) person(a *sessions.Access) *sessions.User {
+	if a.Subject == "" || a.UserIssuer == "" || a.UserIssuer == s.issuer {
+		return nil
+	}
+	return &sessions.User{Issuer: a.UserIssuer, Subject: a.Subject, Email: a.Email, Name: a.Name}
+}
+
+// routeGroups notes which groups of routes have had their turn. Caddy lets one route of a group handle a
+// request, so the handle blocks behind us would pass a request over that is sent again.
+func routeGroups(r *http.Request) (restore func()) {
+	groups, ok := r.Context().Value(caddy.CtxKey("route_group")).(map[string]struct{})
+	if !ok {
+		return func() {}
+	}
+	before := maps.Clone(groups)
+	return func() {
+		clear(groups)
+		maps.Copy(groups, before)
+	}
+}
+
+// Interface guards
+var _ page.Visitors = (*authserver.Server)(nil)
