@@ -38,7 +38,7 @@ const (
 //	        ...
 //	    }
 //	    local {
-//	        user <email> <hash> [<name>]
+//	        user <email> <hash>
 //	    }
 //
 //	    allow domain|email|group <value...>

@@ -57,7 +57,7 @@ func deriveIssuer(r *http.Request) (string, error) {
 	switch {
 	case loopbackHost(hostname) && arrivedOnLoopback(r):
 	case r.TLS == nil:
-		return "", caddyhttp.Error(http.StatusInternalServerError, errIssuerUnknown)
+		return "", errIssuerUnknown
 	case !strings.EqualFold(r.TLS.ServerName, hostname):
 		return "", caddyhttp.Error(http.StatusMisdirectedRequest, errors.New("host and TLS server name differ"))
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -64,6 +66,8 @@ type Handler struct {
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
+
+	complaints, hints occasional
 }
 
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
@@ -149,6 +153,14 @@ func (h *Handler) complete() error {
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s, err := h.site(r)
+	if errors.Is(err, errIssuerUnknown) {
+		// Whoever tries this out reads the answer before the log.
+		if h.complaints.due(time.Now()) {
+			h.logger.Error("cannot serve: "+err.Error(), zap.String("host", r.Host))
+		}
+		http.Error(w, "mcp_auth: "+err.Error(), http.StatusInternalServerError)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -214,6 +226,14 @@ func endStreamsAtExit(ctx caddy.Context) {
 
 var errExiting = errors.New("server is shutting down")
 
+// occasional limits a log line that any request could cause to one a minute.
+type occasional struct{ last atomic.Int64 }
+
+func (o *occasional) due(now time.Time) bool {
+	last := o.last.Load()
+	return now.Unix()-last >= 60 && o.last.CompareAndSwap(last, now.Unix())
+}
+
 // maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
 const maxDerivedSites = 1024
 
@@ -237,6 +257,10 @@ func (h *Handler) site(r *http.Request) (*site, error) {
 	h.derived.mu.RUnlock()
 	if s != nil {
 		return s, nil
+	}
+	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" && r.TLS == nil && h.hints.due(time.Now()) {
+		h.logger.Warn("a proxy in front of this site asks for it by a loopback address, and clients will be told that address; "+
+			"add \"issuer https://<public host>\" to the mcp_auth block", zap.String("forwarded_host", forwarded))
 	}
 	if s, err = h.newSite(issuer); err != nil {
 		return nil, caddyhttp.Error(http.StatusInternalServerError, err)

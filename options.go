@@ -156,6 +156,12 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		}
 		o.keys = append(o.keys, []byte(secret))
 	}
+	if len(o.keys) > 0 {
+		// A key that is too short shows here, whoever uses it.
+		if _, err := newRing(nil, o.keys); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

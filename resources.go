@@ -31,7 +31,7 @@ type Resource struct {
 
 // load checks what can be checked without the issuer.
 func (r *Resource) load() error {
-	if len(r.Paths) == 0 {
+	if r == nil || len(r.Paths) == 0 {
 		return fmt.Errorf("resource without a path; write, for example, resource /github/*")
 	}
 	for _, scope := range r.Scopes {
@@ -81,6 +81,9 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		configured = []*Resource{{Paths: []string{"/"}}}
 	}
 	for _, c := range configured {
+		if err := clearOfEndpoints(c.Paths); err != nil {
+			return nil, err
+		}
 		path := strings.TrimSuffix(strings.TrimSuffix(c.Paths[0], "*"), "/")
 		r := &resource{
 			Resource: authserver.Resource{URI: issuer + path, Name: c.Name, Scopes: c.Scopes, Policy: c.policy},
@@ -95,6 +98,18 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		set.all = append(set.all, r)
 	}
 	return set, nil
+}
+
+// clearOfEndpoints refuses resource paths that would cover endpoints of ours and not the whole site:
+// whoever writes that expects something else from it.
+func clearOfEndpoints(patterns []string) error {
+	for _, pattern := range patterns {
+		first, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+		if first = strings.ToLower(first); first == "oauth2" || first == ".well-known" {
+			return fmt.Errorf("resource %s: mcp_auth answers below /oauth2/ and /.well-known/ itself; serve the MCP server at another path", pattern)
+		}
+	}
+	return nil
 }
 
 // Find implements authserver.Resources. Clients name the URL that they were given, which may lie

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -158,12 +159,18 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	}, nil
 }
 
+// severalResources answers a client that was given the site's address instead of one server's.
+var severalResources = invalidTarget("this site has several protected resources; connect to the address of one of them")
+
 // findResource resolves the resource indicators of a request (RFC 8707, section 2). A token is for
 // one resource, so naming several is refused rather than answered with a wider token.
 func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 	var found *Resource
 	for _, indicator := range indicators {
 		resource := s.Resources.Find(indicator)
+		if resource == nil && oauthmeta.SameResource(indicator, s.Issuer) {
+			return nil, severalResources
+		}
 		if resource == nil {
 			return nil, invalidTarget("resource names no protected resource of this server")
 		}
@@ -176,7 +183,7 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 		found = s.Resources.Default()
 	}
 	if found == nil {
-		return nil, invalidTarget("this server has several protected resources; say which one with the resource parameter")
+		return nil, severalResources
 	}
 	return found, nil
 }
