@@ -45,7 +45,7 @@ var (
 // CheckTarget refuses a request whose target the edge and the upstream could read differently.
 func CheckTarget(r *http.Request) *Refusal {
 	switch {
-	case r.Method == http.MethodConnect && len(r.Header[":protocol"]) == 0, r.Method == http.MethodTrace:
+	case r.Method == http.MethodConnect && !extendedConnect(r), r.Method == http.MethodTrace:
 		return refusedMethod // a tunnel is no resource, and an echo gives away what the edge adds
 	case Ambiguous(r):
 		return refusedPath
@@ -154,6 +154,12 @@ func earlyData(r *http.Request) bool {
 
 // EarlyData reports whether r came before the handshake was over, so that it may be a replay.
 func EarlyData(r *http.Request) bool { return r.TLS != nil && !r.TLS.HandshakeComplete }
+
+// extendedConnect reports whether a CONNECT asks for a protocol on one stream (RFC 8441, section 4; RFC
+// 9220) rather than for a tunnel.
+func extendedConnect(r *http.Request) bool {
+	return len(r.Header[":protocol"]) > 0 || r.ProtoMajor == 3 && !strings.HasPrefix(r.Proto, "HTTP/")
+}
 
 // wantsUpgrade reports whether r asks for a WebSocket. Other upgrades are offers that a server may pass
 // over (RFC 9110, section 7.8), and some HTTP clients make them all the time.
