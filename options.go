@@ -62,6 +62,8 @@ type Options struct {
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
 
+	GuardOptions
+
 	providers []identity.Provider
 	callbacks map[string]string // path of a provider's callback, where it is not the usual one
 	policy    *access.Policy
@@ -185,6 +187,7 @@ func (o *Options) inherit(d *Options) {
 	if len(o.KnownClients) == 0 {
 		o.KnownClients = d.KnownClients
 	}
+	o.GuardOptions.inherit(&d.GuardOptions)
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},
 		{&o.RefreshTokenLifetime, &d.RefreshTokenLifetime},

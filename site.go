@@ -26,6 +26,7 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+	origins   *sseproxy.Origins
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -52,10 +53,18 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	if s.origins, err = sseproxy.NewOrigins(issuer, h.guarding.origins); err != nil {
+		return nil, err
+	}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
-		Heartbeat:    sseproxy.DefaultHeartbeat,
+		ExpiryGrace:  h.guarding.grace,
+		Heartbeat:    h.guarding.heartbeat,
+		Limits:       h.guarding.limits,
+		Upgrades:     h.guarding.upgrades,
+		OnEnd:        streamEnded,
+		OnRefuse:     requestRefused,
 		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
 	})
 	s.auth = authserver.New(authserver.Config{
@@ -73,7 +82,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),
-		Audit:      audit.Log{Logger: h.logger.Named("audit")},
+		Audit:      collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")}),
+		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
 	})
