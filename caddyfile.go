@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, local, allow, authorization_server, token, allow_network, deny_network, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords
 )
@@ -41,6 +41,16 @@ const (
 //	        user <email> <hash>
 //	    }
 //
+//	    authorization_server <issuer> {
+//	        ...
+//	    }
+//	    token <name> {
+//	        value {env.NAME} | {file./path}
+//	        ...
+//	    }
+//	    allow_network <network...>
+//	    deny_network  <network...>
+//
 //	    allow domain|email|group <value...>
 //	    allow any
 //
@@ -48,6 +58,8 @@ const (
 //	        name   <text>
 //	        scopes <scope...>
 //	        allow  domain|email|group <value...>
+//	        allow_network <network...>
+//	        deny_network  <network...>
 //	    }
 //
 //	    clients {
@@ -104,11 +116,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, err
 		}
 	}
-	if len(handler.ProvidersRaw) == 0 && len(shared.ProvidersRaw) == 0 {
-		return nil, directive.WrapErr(errNoProvider)
-	}
-	if handler.Allow == nil && shared.Allow == nil {
-		return nil, directive.WrapErr(errNoRule)
+	if err := handler.Options.announcedProtection(&shared.Options).check(handler.Resources); err != nil {
+		return nil, directive.WrapErr(err)
 	}
 	return h.NewRoute(nil, handler), nil
 }
@@ -213,6 +222,14 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			o.Allow = new(Allow)
 		}
 		return true, parseAllow(d, o.Allow)
+	case "authorization_server":
+		server, err := parseAuthorizationServer(d)
+		o.AuthorizationServers = append(o.AuthorizationServers, server)
+		return true, err
+	case "token":
+		token, err := parseToken(d)
+		o.Tokens = append(o.Tokens, token)
+		return true, err
 	case "clients":
 		if o.Clients == nil {
 			o.Clients = new(Clients)
@@ -245,6 +262,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		return true, nil
 	}
 	if known, err := o.GuardOptions.unmarshalOption(d); known || err != nil {
+		return known, err
+	}
+	if known, err := o.Networks.unmarshalOption(d); known || err != nil {
 		return known, err
 	}
 	if _, err := caddy.GetModule("mcp_auth.providers." + name); err != nil {

@@ -54,6 +54,8 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 //	    name   <text>
 //	    scopes <scope...>
 //	    allow  ...
+//	    allow_network <network...>
+//	    deny_network  <network...>
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -77,8 +79,12 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := parseAllow(d, resource.Allow); err != nil {
 				return nil, err
 			}
+		case "allow_network", "deny_network":
+			if _, err := resource.Networks.unmarshalOption(d); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow", d.Val())
+			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow, allow_network, deny_network", d.Val())
 		}
 	}
 	if err := resource.load(); err != nil {

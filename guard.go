@@ -8,17 +8,21 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
-// protect lets a request through to a protected resource if its bearer token was issued for exactly
-// that resource, has not expired, was not revoked, and belongs to somebody whom the allow-lists
-// still admit. It touches no store.
+// protect lets a request through to a protected resource if it comes from a network that is let in and
+// its bearer token was issued for exactly that resource, has not expired, was not revoked, and belongs
+// to somebody whom the allow-lists still admit. It touches no store.
 func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, next caddyhttp.Handler) error {
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
+	}
+	if !res.networks.Admits(clientAddr(r)) {
+		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	}
 	origin, err := s.origins.Check(r.Header)
 	if err != nil {
@@ -35,46 +39,49 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		oauthmeta.WritePreflight(w, resourceMethods)
 		return nil
 	}
+	c := new(caller)
+	c.call.AllowOrigin = origin
+	if s.open {
+		c.access.Resource = res.URI
+		return h.pass(w, r, s, res, c, next)
+	}
 	if sseproxy.TokenInQuery(r) {
 		// MCP authorization, "Token Requirements": tokens do not belong in URLs, where logs keep them.
 		return refuse(w, s, res, path, reasonTokenInQuery)
 	}
-	token, err := access.Bearer(r.Header)
+	token, err := access.BearerOf(r.Header, s.maxBearer())
 	switch {
 	case errors.Is(err, access.ErrRepeated):
 		return refuse(w, s, res, path, reasonTwoTokens)
 	case errors.Is(err, access.ErrNoToken):
 		return refuse(w, s, res, path, reasonNoToken)
 	case err != nil:
-		return h.refuseGuess(w, r, s, res, path)
+		return h.refuseGuess(w, r, s, res, path, err)
 	}
 
-	c := new(caller)
-	err = s.vault.OpenAccess(token, &c.access)
-	if errors.Is(err, sessions.ErrUnavailable) {
-		if h.runtime.load(r.Context()) == nil {
-			err = s.vault.OpenAccess(token, &c.access)
-		}
-	}
-	switch {
+	switch err := h.authenticate(r, s, res, token, c); {
 	case err == nil:
-	case errors.Is(err, sessions.ErrUnavailable):
+		return h.pass(w, r, s, res, c, next)
+	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, external.ErrUnavailable):
 		w.Header().Set("Retry-After", retryWhenOverloaded)
 		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
 	case errors.Is(err, sessions.ErrExpired):
 		return refuse(w, s, res, path, reasonExpired)
 	case errors.Is(err, sessions.ErrRevoked):
 		return refuse(w, s, res, path, reasonRevoked)
-	default:
-		return h.refuseGuess(w, r, s, res, path)
-	}
-	switch {
-	case c.access.Resource != res.URI:
+	case errors.Is(err, errAudience):
 		return refuse(w, s, res, path, reasonAudience)
-	case !s.policy.Allows(c.access.Email, c.access.Groups),
-		res.Policy != nil && !res.Policy.Allows(c.access.Email, c.access.Groups):
+	case errors.Is(err, errNotAdmitted):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
+	case errors.Is(err, external.ErrScope):
+		return refuseFor(w, s, res, path, reasonScope, neededScope(err))
+	default:
+		return h.refuseGuess(w, r, s, res, path, err)
 	}
+}
+
+// pass hands on a request whose caller is known, or need not be.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, c *caller, next caddyhttp.Handler) error {
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
@@ -82,8 +89,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		return err
 	}
 	c.identify(res)
-	c.call.AllowOrigin = origin
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !s.open {
 		repl.Map(c.placeholder)
 	}
 	return s.guard.ServeCall(w, r, &c.call, next)

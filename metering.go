@@ -23,6 +23,8 @@ const (
 	reasonExpired      sseproxy.Reason = "expired_token"
 	reasonRevoked      sseproxy.Reason = "revoked_token"
 	reasonAudience     sseproxy.Reason = "other_resource"
+	reasonScope        sseproxy.Reason = "insufficient_scope"
+	reasonNetwork      sseproxy.Reason = "network"
 	reasonThrottled    sseproxy.Reason = "too_many_bad_tokens"
 	reasonNotAdmitted  sseproxy.Reason = "not_admitted"
 	reasonBody         sseproxy.Reason = "body_too_large"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -74,11 +75,6 @@ type Handler struct {
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
 const noIssuer = "https://issuer.invalid"
 
-var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", or "local { user <email> <hash> }" for passwords`)
-	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
-)
-
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.mcp_auth", New: func() caddy.Module { return new(Handler) }}
@@ -119,6 +115,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	endStreamsAtExit(ctx)
 
+	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
+	if h.Issuer == "" && !h.protection().oauth() {
+		// Nothing is published that a wrong address could spoil.
+		h.fixed, err = h.newSite("")
+		return err
+	}
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
@@ -144,11 +146,12 @@ func (h *Handler) complete() error {
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
-	if len(h.providers) == 0 {
-		return errNoProvider
+	p := h.protection()
+	if err := p.check(h.Resources); err != nil {
+		return err
 	}
-	if h.policy == nil {
-		return errNoRule
+	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {
+		return errOpenOrigins
 	}
 	ids := make(map[string]bool)
 	for _, p := range h.providers {
@@ -175,7 +178,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err
 	}
 	path := requestedPath(r)
-	if endpoint := s.auth.Endpoint(path); endpoint != nil {
+	res, guarded := s.resources.paths.Match(path)
+	endpoint := s.endpoint(path, guarded)
+	document := s.wellKnown(path, guarded)
+	switch {
+	case !guarded && endpoint == nil && document == nil:
+		s.guard.CleanRequest(r)
+		return next.ServeHTTP(w, r)
+	case !s.networks.Admits(clientAddr(r)):
+		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
+	case document != nil:
+		document(w, r)
+		return nil
+	case endpoint != nil:
 		if r.Method != http.MethodGet && sseproxy.EarlyData(r) {
 			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
 		}
@@ -185,14 +200,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		hideFromAccessLog(r, path)
 		endpoint(w, r)
 		return nil
-	}
-	if s.wellKnown(w, r, path) {
-		return nil
-	}
-	res, ok := s.resources.paths.Match(path)
-	if !ok {
-		s.guard.CleanRequest(r)
-		return next.ServeHTTP(w, r)
 	}
 	return h.protect(w, r, s, res, path, next)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
@@ -17,10 +18,22 @@ import (
 // give for itself. What a handler gives takes the place of the default as a whole.
 type Options struct {
 	// Where people sign in: modules in the namespace `mcp_auth.providers`. The first one is used.
-	// At least one is needed.
+	// One is needed, or one of the other ways to protect a site below.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
-	// Who may sign in. Needed: nobody is let in by default.
+	// The authorization servers that somebody else runs, instead of providers: this site then accepts
+	// their tokens and issues none.
+	AuthorizationServers []*AuthorizationServer `json:"authorization_servers,omitempty"`
+
+	// Tokens for programs that cannot sign in. Without providers and authorization servers, these are
+	// the only ones.
+	Tokens []*Token `json:"tokens,omitempty"`
+
+	// From where requests are taken: those for the protected resources and for every endpoint.
+	Networks
+
+	// Who may sign in, or use a token of an authorization server. Needed with either: nobody is let in
+	// by default.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// How MCP clients may become known.
@@ -66,6 +79,9 @@ type Options struct {
 
 	providers []identity.Provider
 	callbacks map[string]string // path of a provider's callback, where it is not the usual one
+	external  external.Servers
+	tokens    []*serviceToken
+	networks  *access.Networks
 	policy    *access.Policy
 	store     StoreModule
 	keys      [][]byte
@@ -148,6 +164,19 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		o.store = module.(StoreModule)
 	}
 	var err error
+	if o.external, err = externalServers(o.AuthorizationServers); err != nil {
+		return err
+	}
+	for _, t := range o.Tokens {
+		token, err := t.resolve()
+		if err != nil {
+			return err
+		}
+		o.tokens = append(o.tokens, token)
+	}
+	if o.networks, err = o.Networks.resolve(); err != nil {
+		return err
+	}
 	if o.policy, err = o.Allow.policy(); err != nil {
 		return err
 	}
@@ -169,8 +198,15 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 
 // inherit fills what is not set from the defaults.
 func (o *Options) inherit(d *Options) {
-	if len(o.providers) == 0 {
-		o.providers, o.callbacks = d.providers, d.callbacks
+	// Where tokens come from is one setting: a site that has it one way does not inherit the other.
+	if len(o.providers) == 0 && len(o.external) == 0 {
+		o.providers, o.callbacks, o.external = d.providers, d.callbacks, d.external
+	}
+	if len(o.tokens) == 0 {
+		o.tokens = d.tokens
+	}
+	if o.Networks.empty() {
+		o.networks = d.networks
 	}
 	if o.policy == nil {
 		o.policy = d.policy

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/throttle"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
@@ -20,6 +22,7 @@ const resourceMethods = "GET, POST, DELETE, OPTIONS"
 
 var (
 	errNotAdmitted = errors.New("user is not on the allow-list any more")
+	errNetwork     = errors.New("address is in no network that is let in")
 	errThrottled   = errors.New("too many access tokens from this address that were never issued")
 )
 
@@ -37,26 +40,45 @@ var challenges = map[sseproxy.Reason]struct {
 	reasonExpired:      {http.StatusUnauthorized, "invalid_token", errors.New("access token expired")},
 	reasonRevoked:      {http.StatusUnauthorized, "invalid_token", errors.New("access token revoked")},
 	reasonAudience:     {http.StatusUnauthorized, "invalid_token", errors.New("access token of another resource")},
+	reasonScope:        {http.StatusForbidden, "insufficient_scope", errors.New("access token lacks a required scope")},
 }
 
 // refuse answers with a challenge (RFC 6750, section 3). The status travels as an error, so that
 // handle_errors may add a body; the challenge stays.
 func refuse(w http.ResponseWriter, s *site, res *resource, path string, reason sseproxy.Reason) error {
+	return refuseFor(w, s, res, path, reason, res.scope)
+}
+
+// refuseFor is refuse for a request that needs scope.
+func refuseFor(w http.ResponseWriter, s *site, res *resource, path string, reason sseproxy.Reason, scope string) error {
 	c := challenges[reason]
+	challenge := oauthmeta.Challenge{
+		ResourceMetadata: oauthmeta.MetadataURL(s.metadataResource(res, path)),
+		Scope:            scope,
+		Error:            c.code,
+	}
+	if len(s.resources.authorizationServers) == 0 {
+		// A token is not to be had by OAuth, and a client must not begin to look for a way.
+		challenge = oauthmeta.Challenge{Realm: s.realm, Error: c.code}
+	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("WWW-Authenticate", oauthmeta.Challenge{
-		ResourceMetadata: oauthmeta.MetadataURL(s.metadataResource(res, path)),
-		Scope:            res.scope,
-		Error:            c.code,
-	}.String())
+	h.Set("WWW-Authenticate", challenge.String())
 	return turnAway(reason, c.status, c.err)
+}
+
+func neededScope(err error) string {
+	var missing *external.MissingScope
+	if errors.As(err, &missing) {
+		return missing.Needed
+	}
+	return ""
 }
 
 // refuseGuess answers for a token that was never issued here. Whoever sends many of them is guessing, and
 // is told to wait; tokens that expired or were revoked are not guesses, and their owners must be able to
-// find out that it is time to refresh.
-func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string) error {
+// find out that it is time to refresh. cause is for the log; it holds nothing of the token.
+func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, cause error) error {
 	if h.guarding.badTokens != nil {
 		if wait := h.guarding.badTokens.Take(throttle.AddressKey(clientAddr(r)), time.Now()); wait > 0 {
 			header := w.Header()
@@ -64,6 +86,9 @@ func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, r
 			header.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 			return turnAway(reasonThrottled, http.StatusTooManyRequests, errThrottled)
 		}
+	}
+	if check := h.logger.Check(zap.DebugLevel, "refused an access token"); check != nil {
+		check.Write(zap.Error(cause), zap.String("resource", res.URI))
 	}
 	return refuse(w, s, res, path, reasonBadToken)
 }

@@ -26,7 +26,11 @@ type Resource struct {
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
 
-	policy *access.Policy
+	// From where requests for this resource are taken, in addition to what the site says.
+	Networks
+
+	policy   *access.Policy
+	networks *access.Networks
 }
 
 // load checks what can be checked without the issuer.
@@ -46,6 +50,9 @@ func (r *Resource) load() error {
 	if r.policy, err = r.Allow.policy(); err != nil {
 		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
 	}
+	if r.networks, err = r.Networks.resolve(); err != nil {
+		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
+	}
 	return nil
 }
 
@@ -62,8 +69,9 @@ func validScopeToken(scope string) bool {
 // resource is a protected resource of one issuer, with everything prepared that a request needs.
 type resource struct {
 	authserver.Resource
-	path  string // of the identifier, without a trailing slash; "" is the whole site
-	scope string // for the challenge
+	path     string // of the identifier, without a trailing slash; "" is the whole site
+	scope    string // for the challenge
+	networks *access.Networks
 }
 
 // resourceSet is the protected resources of one issuer. It implements authserver.Resources.
@@ -71,12 +79,19 @@ type resourceSet struct {
 	issuer string
 	all    []*resource
 	paths  *sseproxy.Paths[*resource]
+	// by the paths they are configured with
+	patterns map[string]*resource
+
+	authorizationServers []string // whose tokens are good here
 }
 
 // newResourceSet prepares the resources. Without any the whole site is one (RFC 9728, section 1.2:
 // a resource identifier is a URL; here the issuer's own).
 func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error) {
-	set := &resourceSet{issuer: issuer, paths: sseproxy.NewPaths[*resource]()}
+	set := &resourceSet{
+		issuer: issuer, paths: sseproxy.NewPaths[*resource](), patterns: make(map[string]*resource),
+		authorizationServers: []string{issuer},
+	}
 	if len(configured) == 0 {
 		configured = []*Resource{{Paths: []string{"/"}}}
 	}
@@ -89,11 +104,13 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 			Resource: authserver.Resource{URI: issuer + path, Name: c.Name, Scopes: c.Scopes, Policy: c.policy},
 			path:     path,
 			scope:    strings.Join(c.Scopes, " "),
+			networks: c.networks,
 		}
 		for _, p := range c.Paths {
 			if err := set.paths.Add(p, r); err != nil {
 				return nil, err
 			}
+			set.patterns[plainPattern(p)] = r
 		}
 		set.all = append(set.all, r)
 	}
@@ -132,6 +149,22 @@ func (s *resourceSet) Find(indicator string) *authserver.Resource {
 	return nil
 }
 
+// holds reports whether address lies in r. Clients that were given an address below a resource have
+// it written into their tokens.
+func (s *resourceSet) holds(r *resource, address string) bool {
+	return address == r.URI || s.Find(address) == &r.Resource
+}
+
+// named returns the resource that is configured with this path, or nil.
+func (s *resourceSet) named(pattern string) *resource {
+	return s.patterns[plainPattern(pattern)]
+}
+
+// plainPattern is the path that a pattern covers, one spelling for all.
+func plainPattern(pattern string) string {
+	return strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(pattern, "*"), "/"))
+}
+
 // Default implements authserver.Resources.
 func (s *resourceSet) Default() *authserver.Resource {
 	if len(s.all) == 1 {
@@ -164,7 +197,7 @@ func (s *resourceSet) metadata(base string) *oauthmeta.ProtectedResource {
 	}
 	document := &oauthmeta.ProtectedResource{
 		Resource:               uri,
-		AuthorizationServers:   []string{s.issuer},
+		AuthorizationServers:   s.authorizationServers,
 		BearerMethodsSupported: []string{"header"},
 	}
 	switch {

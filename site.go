@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -27,6 +29,13 @@ type site struct {
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
+	networks  *access.Networks
+	external  external.Servers
+	tokens    *access.ServiceTokens
+	realm     string // for challenges that lead nowhere
+
+	// Requests need no token: their network is all that is asked for.
+	open bool
 
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
@@ -52,9 +61,19 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	s := &site{
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault,
+		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
+	}
+	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
+		return nil, err
+	}
 	if s.origins, err = sseproxy.NewOrigins(issuer, h.guarding.origins); err != nil {
 		return nil, err
+	}
+	binding := sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer}
+	if s.open {
+		binding.Tagger = nil // there are no users to bind sessions to
 	}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
@@ -65,8 +84,15 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Upgrades:     h.guarding.upgrades,
 		OnEnd:        streamEnded,
 		OnRefuse:     requestRefused,
-		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+		BindSessions: binding,
+
+		// Where no token is asked for, what stands there is the upstream's own.
+		PassAuthorization: s.open,
 	})
+	if len(h.providers) == 0 {
+		s.leaveTokensTo(s.external)
+		return s, nil
+	}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -114,32 +140,55 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 	return clients.New(config), nil
 }
 
-// wellKnown answers metadata requests, in every position where clients look. It reports whether the
-// path was one. On a site that is protected only in parts, other people's well-known documents are
+// leaveTokensTo makes the metadata send clients to other authorization servers. Without any there
+// are no metadata.
+func (s *site) leaveTokensTo(servers external.Servers) {
+	s.resources.authorizationServers = servers.Issuers()
+	for _, r := range s.resources.all {
+		if len(r.Scopes) == 0 && len(servers) > 0 {
+			r.scope = servers[0].RequiredScope()
+			r.Scopes = strings.Fields(r.scope)
+		}
+	}
+}
+
+// endpoint returns what answers at one of the endpoints of our authorization server, or nil. Without
+// one, the paths of the endpoints that lie in a resource are nobody's: clients that try them learn so
+// from the answer, instead of being asked for a token there.
+func (s *site) endpoint(path string, guarded bool) http.HandlerFunc {
+	switch {
+	case s.auth != nil:
+		return s.auth.Endpoint(path)
+	case guarded && strings.HasPrefix(path, "/oauth2/"):
+		return oauthmeta.WriteNotFound
+	}
+	return nil
+}
+
+// wellKnown returns what answers metadata requests, in every position where clients look, or nil where
+// path is none. On a site that is protected only in parts, other people's well-known documents are
 // none of ours.
-func (s *site) wellKnown(w http.ResponseWriter, r *http.Request, path string) bool {
+func (s *site) wellKnown(path string, guarded bool) http.HandlerFunc {
 	document, base := oauthmeta.WellKnown(path)
 	if document == oauthmeta.NotWellKnown {
-		return false
+		return nil
 	}
 	if body := s.document(document, base); body != nil {
-		oauthmeta.WriteDocument(w, r, body)
-		return true
+		return func(w http.ResponseWriter, r *http.Request) { oauthmeta.WriteDocument(w, r, body) }
 	}
 	// Other names of the two families are probes of clients; what else lies there is the site's.
 	probe := strings.HasPrefix(path, "/.well-known/oauth-") || strings.HasPrefix(path, "/.well-known/openid-")
-	if _, guarded := s.resources.paths.Match(path); !guarded && !probe {
-		return false
+	if !guarded && !probe {
+		return nil
 	}
-	oauthmeta.WriteNotFound(w, r)
-	return true
+	return oauthmeta.WriteNotFound
 }
 
 // document returns the metadata that a client asks for at base, or nil. A client that takes a
 // resource for the issuer finds the one issuer there is.
 func (s *site) document(document oauthmeta.Document, base string) []byte {
 	resource := s.resources.metadata(base)
-	if resource == nil {
+	if resource == nil || len(resource.AuthorizationServers) == 0 {
 		return nil
 	}
 	switch document {
