@@ -41,7 +41,7 @@ type AuthorizationServer struct {
 	Algorithms []string `json:"algorithms,omitempty"`
 
 	// Accept only JWTs whose `typ` says that they are access tokens (RFC 9068). Default: `false`.
-	RequireAccessTokenType bool `json:"require_access_token_type,omitempty"`
+	RequireAccessTokenType bool `json:"require_at_jwt,omitempty"`
 
 	// The scopes that a token needs for everything here. Default: none.
 	RequiredScopes []string `json:"required_scopes,omitempty"`
