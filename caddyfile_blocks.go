@@ -51,11 +51,14 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 // parseResource reads one resource. Syntax:
 //
 //	resource <path> [<more paths...>] {
-//	    name   <text>
-//	    scopes <scope...>
-//	    allow  ...
-//	    allow_network <network...>
-//	    deny_network  <network...>
+//	    name            <text>
+//	    scopes          <scope...>
+//	    challenge_scope <scope...>
+//	    required_scope  <scope...>
+//	    implies         <scope> <included scope...>
+//	    allow           ...
+//	    allow_network   <network...>
+//	    deny_network    <network...>
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -66,10 +69,6 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 		switch d.Val() {
 		case "name":
 			if err := oneArg(d, &resource.Name); err != nil {
-				return nil, err
-			}
-		case "scopes":
-			if err := someArgs(d, &resource.Scopes); err != nil {
 				return nil, err
 			}
 		case "allow":
@@ -84,7 +83,14 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow, allow_network, deny_network", d.Val())
+			known, err := resource.parseScopeOption(d)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow, "+
+					"allow_network, deny_network", d.Val())
+			}
 		}
 	}
 	if err := resource.load(); err != nil {
@@ -103,9 +109,11 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 //	    groups_claim   <claim>
 //	    email_claim    <claim>
 //	    hosted_domain  <domain...>
+//	    domains        <domain...>
 //	    auth_param     <name> <value>
 //	    algorithms     <algorithm...>
 //	    trust_unverified_email
+//	    recheck        off
 //	    id             <id>
 //	    name           <text>
 //	}
@@ -119,7 +127,9 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"client_id": &o.ClientID, "client_secret": &o.ClientSecret, "redirect_url": &o.RedirectURL,
 		"groups_claim": &o.GroupsClaim, "email_claim": &o.EmailClaim, "id": &o.ID, "name": &o.Name,
 	}
-	lists := map[string]*[]string{"scopes": &o.Scopes, "hosted_domain": &o.HostedDomains, "algorithms": &o.Algorithms}
+	lists := map[string]*[]string{
+		"scopes": &o.Scopes, "hosted_domain": &o.HostedDomains, "algorithms": &o.Algorithms, "domains": &o.Domains,
+	}
 	for d.NextBlock(0) {
 		name := d.Val()
 		if target, ok := texts[name]; ok {
@@ -149,18 +159,20 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := noArgs(d); err != nil {
 				return err
 			}
+		case "recheck":
+			if err := parseRecheck(d, &o.DisableRecheck); err != nil {
+				return err
+			}
 		default:
 			return d.Errf("unknown option %q; oidc knows: client_id, client_secret, scopes, redirect_url, groups_claim, email_claim, "+
-				"hosted_domain, auth_param, algorithms, trust_unverified_email, id, name", name)
+				"hosted_domain, domains, auth_param, algorithms, trust_unverified_email, recheck, id, name", name)
 		}
 	}
 	if o.ClientID == "" {
 		return d.Errf("oidc %s: client_id is missing; write the client id that the provider gave out", o.Issuer)
 	}
-	if o.RedirectURL != "" {
-		if err := checkRedirectURL(o.RedirectURL); err != nil {
-			return directive.WrapErr(err)
-		}
+	if err := checkRedirectURL(o.RedirectURL); err != nil {
+		return directive.WrapErr(err)
 	}
 	if !strings.Contains(o.Issuer, "{") {
 		// Mistakes show with their line here; placeholders are resolved later.

@@ -43,7 +43,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	c.call.AllowOrigin = origin
 	if s.open {
 		c.access.Resource = res.URI
-		return h.pass(w, r, s, res, c, next)
+		return h.pass(w, r, s, res, path, c, next)
 	}
 	if sseproxy.TokenInQuery(r) {
 		// MCP authorization, "Token Requirements": tokens do not belong in URLs, where logs keep them.
@@ -61,7 +61,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 
 	switch err := h.authenticate(r, s, res, token, c); {
 	case err == nil:
-		return h.pass(w, r, s, res, c, next)
+		return h.pass(w, r, s, res, path, c, next)
 	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, external.ErrUnavailable):
 		w.Header().Set("Retry-After", retryWhenOverloaded)
 		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
@@ -74,21 +74,27 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	case errors.Is(err, errNotAdmitted):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
 	case errors.Is(err, external.ErrScope):
-		return refuseFor(w, s, res, path, reasonScope, neededScope(err))
+		return refuseScope(w, s, res, path, neededScope(err))
 	default:
 		return h.refuseGuess(w, r, s, res, path, err)
 	}
 }
 
 // pass hands on a request whose caller is known, or need not be.
-func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, c *caller, next caddyhttp.Handler) error {
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
 	if err := h.limitBody(r); err != nil {
 		return err
 	}
+	if !s.open && !res.Hierarchy.Sufficient(c.access.Scope) {
+		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.access.Scope))
+	}
 	c.identify(res)
+	if err := s.vouch(w, c); err != nil {
+		return err
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !s.open {
 		repl.Map(c.placeholder)
 	}

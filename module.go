@@ -30,8 +30,11 @@ func init() {
 //
 // Path | What for
 // -----|---------
-// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
+// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/choose`, `/oauth2/login`, `/oauth2/callback`, `/oauth2/callback/<id>` | the browser: consent and sign-in
+// `/oauth2/logout` | the browser: signing out, here and at the identity provider
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/introspect` | the client, and upstreams that ask about tokens
+// `/oauth2/jwks` | upstreams that verify identity assertions
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -58,10 +61,15 @@ type Handler struct {
 	// The protected resources. Default: the whole site is one.
 	Resources []*Resource `json:"resources,omitempty"`
 
+	// The MCP servers that may ask about the tokens they are given. Default: none; the guard has
+	// checked every token that arrives.
+	IntrospectionClients []*IntrospectionClient `json:"introspection_clients,omitempty"`
+
 	Options
 
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
+	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
 	guarding  guardSettings
 	logger    *zap.Logger
@@ -107,6 +115,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	if err := h.checkIntrospectionClients(); err != nil {
+		return err
+	}
 	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -146,6 +157,12 @@ func (h *Handler) complete() error {
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
+	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
+		return err
+	}
+	if err := h.IdentityAssertion.check(); err != nil {
+		return err
+	}
 	p := h.protection()
 	if err := p.check(h.Resources); err != nil {
 		return err
@@ -153,12 +170,8 @@ func (h *Handler) complete() error {
 	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {
 		return errOpenOrigins
 	}
-	ids := make(map[string]bool)
-	for _, p := range h.providers {
-		if ids[p.ID()] {
-			return fmt.Errorf("two providers have the id %q; give one of them another with the id option", p.ID())
-		}
-		ids[p.ID()] = true
+	if p.tokens && !p.oauth() && h.Issuer == "" && h.IdentityAssertion != nil {
+		return errAssertionIssuer
 	}
 	return nil
 }
@@ -217,7 +230,8 @@ func requestedPath(r *http.Request) string {
 // access log, which writes query strings and the Location header. The audit log has them.
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+		authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

@@ -17,8 +17,11 @@ import (
 // Options are the settings that the app holds as defaults for all sites, and that each handler may
 // give for itself. What a handler gives takes the place of the default as a whole.
 type Options struct {
-	// Where people sign in: modules in the namespace `mcp_auth.providers`. The first one is used.
-	// One is needed, or one of the other ways to protect a site below.
+	// Where people sign in: modules in the namespace `mcp_auth.providers`. With several, people choose
+	// one after they consented, or their e-mail address decides. Each has an id of its own, and a
+	// redirect URL: `<issuer>/oauth2/callback` for the first one that takes redirects,
+	// `<issuer>/oauth2/callback/<id>` for the others. One is needed, or one of the other ways to
+	// protect a site: authorization servers, tokens or networks.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
 	// The authorization servers that somebody else runs, instead of providers: this site then accepts
@@ -75,10 +78,26 @@ type Options struct {
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
 
+	// How old the identity provider's word on a person may be when a client refreshes its token.
+	// Older, and the provider is asked again, if it can be: a person who has left loses access.
+	// Default: `15m`.
+	RecheckInterval caddy.Duration `json:"recheck_interval,omitempty"`
+
+	// How much older that word may be while the provider cannot be asked. After that, clients get
+	// 503 and try again; nothing is lost. Default: `1h`.
+	RecheckGrace caddy.Duration `json:"recheck_grace,omitempty"`
+
+	// Other lifetimes for the tokens of some clients. Default: the same for all.
+	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
+
+	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
+	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
+
 	GuardOptions
 
 	providers []identity.Provider
-	callbacks map[string]string // path of a provider's callback, where it is not the usual one
+	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
+	callbacks map[string]string // redirect URL of a provider, where it is not the usual one
 	external  external.Servers
 	tokens    []*serviceToken
 	networks  *access.Networks
@@ -112,11 +131,6 @@ type ProviderModule interface {
 	Provider() (identity.Provider, error)
 }
 
-// callbackPather is implemented by provider modules whose redirect URL is configured.
-type callbackPather interface {
-	redirectURL() string
-}
-
 func (a *Allow) policy() (*access.Policy, error) {
 	if a == nil {
 		return nil, nil
@@ -143,17 +157,10 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		if err != nil {
 			return fmt.Errorf("loading providers: %w", err)
 		}
-		o.callbacks = make(map[string]string)
 		for _, m := range modules.([]any) {
-			module := m.(ProviderModule)
-			p, err := module.Provider()
-			if err != nil {
+			if err := o.addProvider(m.(ProviderModule)); err != nil {
 				return err
 			}
-			if redirecting, ok := module.(callbackPather); ok && redirecting.redirectURL() != "" {
-				o.callbacks[p.ID()] = redirecting.redirectURL()
-			}
-			o.providers = append(o.providers, p)
 		}
 	}
 	if o.StoreRaw != nil {
@@ -200,7 +207,7 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 func (o *Options) inherit(d *Options) {
 	// Where tokens come from is one setting: a site that has it one way does not inherit the other.
 	if len(o.providers) == 0 && len(o.external) == 0 {
-		o.providers, o.callbacks, o.external = d.providers, d.callbacks, d.external
+		o.providers, o.callbacks, o.domains, o.external = d.providers, d.callbacks, d.domains, d.external
 	}
 	if len(o.tokens) == 0 {
 		o.tokens = d.tokens
@@ -223,6 +230,12 @@ func (o *Options) inherit(d *Options) {
 	if len(o.KnownClients) == 0 {
 		o.KnownClients = d.KnownClients
 	}
+	if len(o.ClientLifetimes) == 0 {
+		o.ClientLifetimes = d.ClientLifetimes
+	}
+	if o.IdentityAssertion == nil {
+		o.IdentityAssertion = d.IdentityAssertion
+	}
 	o.GuardOptions.inherit(&d.GuardOptions)
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},
@@ -231,6 +244,8 @@ func (o *Options) inherit(d *Options) {
 		{&o.CodeLifetime, &d.CodeLifetime},
 		{&o.LoginLifetime, &d.LoginLifetime},
 		{&o.BrowserSessionLifetime, &d.BrowserSessionLifetime},
+		{&o.RecheckInterval, &d.RecheckInterval},
+		{&o.RecheckGrace, &d.RecheckGrace},
 	} {
 		if *pair.own == 0 {
 			*pair.own = *pair.shared
@@ -253,6 +268,8 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 		{"code_lifetime", o.CodeLifetime, 10 * time.Minute, &l.Code},
 		{"login_lifetime", o.LoginLifetime, time.Hour, &l.Login},
 		{"browser_session_lifetime", o.BrowserSessionLifetime, 30 * 24 * time.Hour, &l.Browser},
+		{"recheck_interval", o.RecheckInterval, 24 * time.Hour, &l.Recheck},
+		{"recheck_grace", o.RecheckGrace, 24 * time.Hour, &l.RecheckGrace},
 	} {
 		value := time.Duration(setting.value)
 		switch {

@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
@@ -23,6 +24,17 @@ type Resource struct {
 	// Optional.
 	Scopes []string `json:"scopes,omitempty"`
 
+	// The scopes that a client is told to ask for first, and that it gets when it asks for none.
+	// They hold those that are required. Default: all scopes.
+	ChallengeScope []string `json:"challenge_scope,omitempty"`
+
+	// The scopes without which nothing here can be used. A token that lacks one is answered with a
+	// challenge that names them all, upon which clients ask the person for more. Default: none.
+	RequiredScope []string `json:"required_scope,omitempty"`
+
+	// Which scopes each scope includes, directly; what those include follows. Default: none.
+	Implies map[string][]string `json:"implies,omitempty"`
+
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
 
@@ -30,6 +42,7 @@ type Resource struct {
 	Networks
 
 	policy   *access.Policy
+	scopes   *access.Scopes
 	networks *access.Networks
 }
 
@@ -38,7 +51,10 @@ func (r *Resource) load() error {
 	if r == nil || len(r.Paths) == 0 {
 		return fmt.Errorf("resource without a path; write, for example, resource /github/*")
 	}
-	for _, scope := range r.Scopes {
+	for i, scope := range r.Scopes {
+		if slices.Contains(r.Scopes[:i], scope) {
+			return fmt.Errorf("resource %s: the scope %s is given twice", r.Paths[0], scope)
+		}
 		if !validScopeToken(scope) {
 			return fmt.Errorf("resource %s: %q is not a scope: use letters, digits and punctuation without quotes, backslashes and spaces", r.Paths[0], scope)
 		}
@@ -48,6 +64,9 @@ func (r *Resource) load() error {
 	}
 	var err error
 	if r.policy, err = r.Allow.policy(); err != nil {
+		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
+	}
+	if err := r.loadScopes(); err != nil {
 		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
 	}
 	if r.networks, err = r.Networks.resolve(); err != nil {
@@ -70,7 +89,7 @@ func validScopeToken(scope string) bool {
 type resource struct {
 	authserver.Resource
 	path     string // of the identifier, without a trailing slash; "" is the whole site
-	scope    string // for the challenge
+	scope    string // what a challenge asks for first
 	networks *access.Networks
 }
 
@@ -79,8 +98,6 @@ type resourceSet struct {
 	issuer string
 	all    []*resource
 	paths  *sseproxy.Paths[*resource]
-	// by the paths they are configured with
-	patterns map[string]*resource
 
 	authorizationServers []string // whose tokens are good here
 }
@@ -88,10 +105,7 @@ type resourceSet struct {
 // newResourceSet prepares the resources. Without any the whole site is one (RFC 9728, section 1.2:
 // a resource identifier is a URL; here the issuer's own).
 func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error) {
-	set := &resourceSet{
-		issuer: issuer, paths: sseproxy.NewPaths[*resource](), patterns: make(map[string]*resource),
-		authorizationServers: []string{issuer},
-	}
+	set := &resourceSet{issuer: issuer, paths: sseproxy.NewPaths[*resource](), authorizationServers: []string{issuer}}
 	if len(configured) == 0 {
 		configured = []*Resource{{Paths: []string{"/"}}}
 	}
@@ -101,16 +115,18 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		}
 		path := strings.TrimSuffix(strings.TrimSuffix(c.Paths[0], "*"), "/")
 		r := &resource{
-			Resource: authserver.Resource{URI: issuer + path, Name: c.Name, Scopes: c.Scopes, Policy: c.policy},
+			Resource: authserver.Resource{
+				URI: issuer + path, Name: c.Name, Scopes: c.Scopes, DefaultScopes: c.challengeScope(),
+				Hierarchy: c.scopes, Policy: c.policy,
+			},
 			path:     path,
-			scope:    strings.Join(c.Scopes, " "),
+			scope:    strings.Join(c.challengeScope(), " "),
 			networks: c.networks,
 		}
 		for _, p := range c.Paths {
 			if err := set.paths.Add(p, r); err != nil {
 				return nil, err
 			}
-			set.patterns[plainPattern(p)] = r
 		}
 		set.all = append(set.all, r)
 	}
@@ -153,16 +169,6 @@ func (s *resourceSet) Find(indicator string) *authserver.Resource {
 // it written into their tokens.
 func (s *resourceSet) holds(r *resource, address string) bool {
 	return address == r.URI || s.Find(address) == &r.Resource
-}
-
-// named returns the resource that is configured with this path, or nil.
-func (s *resourceSet) named(pattern string) *resource {
-	return s.patterns[plainPattern(pattern)]
-}
-
-// plainPattern is the path that a pattern covers, one spelling for all.
-func plainPattern(pattern string) string {
-	return strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(pattern, "*"), "/"))
 }
 
 // Default implements authserver.Resources.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -37,6 +38,10 @@ type site struct {
 	// Requests need no token: their network is all that is asked for.
 	open bool
 
+	keySet func() ([]byte, error) // where no authorization server publishes it
+
+	assertions *assertion.Signer // nil: upstreams get plain headers only
+
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
 
@@ -46,13 +51,13 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks := make(map[string]string, len(h.callbacks))
-	for id, redirectURL := range h.callbacks {
-		u, err := url.Parse(redirectURL)
-		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
-			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
-		}
-		callbacks[id] = u.Path
+	introspectors, err := h.resourceServers(resources)
+	if err != nil {
+		return nil, err
+	}
+	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	if err != nil {
+		return nil, err
 	}
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
@@ -86,11 +91,16 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		OnRefuse:     requestRefused,
 		BindSessions: binding,
 
+		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
 		// Where no token is asked for, what stands there is the upstream's own.
 		PassAuthorization: s.open,
 	})
+	var keySet func() ([]byte, error)
+	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil && !s.open {
+		keySet = s.assertions.KeySet
+	}
 	if len(h.providers) == 0 {
-		s.leaveTokensTo(s.external)
+		s.leaveTokensTo(s.external, keySet)
 		return s, nil
 	}
 	s.auth = authserver.New(authserver.Config{
@@ -103,8 +113,12 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		Domains:       h.domains,
 
 		RegistrationTokens: h.clients.registrationTokens,
+		ResourceServers:    introspectors,
+		ClientLifetimes:    h.profiles,
+		KeySet:             keySet,
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),
@@ -141,8 +155,9 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 }
 
 // leaveTokensTo makes the metadata send clients to other authorization servers. Without any there
-// are no metadata.
-func (s *site) leaveTokensTo(servers external.Servers) {
+// are no metadata. Who calls is still told to upstreams in signed form, if they are to learn it so.
+func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, error)) {
+	s.keySet = keySet
 	s.resources.authorizationServers = servers.Issuers()
 	for _, r := range s.resources.all {
 		if len(r.Scopes) == 0 && len(servers) > 0 {
@@ -159,10 +174,23 @@ func (s *site) endpoint(path string, guarded bool) http.HandlerFunc {
 	switch {
 	case s.auth != nil:
 		return s.auth.Endpoint(path)
+	case path == authserver.JWKSPath && s.keySet != nil:
+		return s.publishKeys
 	case guarded && strings.HasPrefix(path, "/oauth2/"):
 		return oauthmeta.WriteNotFound
 	}
 	return nil
+}
+
+// publishKeys is for upstreams that verify identity assertions.
+func (s *site) publishKeys(w http.ResponseWriter, r *http.Request) {
+	body, err := s.keySet()
+	if err != nil {
+		w.Header().Set("Retry-After", retryWhenOverloaded)
+		http.Error(w, "keys not available", http.StatusServiceUnavailable)
+		return
+	}
+	oauthmeta.WriteDocument(w, r, body)
 }
 
 // wellKnown returns what answers metadata requests, in every position where clients look, or nil where

@@ -142,9 +142,9 @@ func (t *serviceToken) opens(set *resourceSet) (map[string]string, error) {
 	if len(t.config.Resources) > 0 {
 		resources = nil
 		for _, path := range t.config.Resources {
-			r := set.named(path)
-			if r == nil {
-				return nil, fmt.Errorf(`there is no resource %s; name one as its own "resource" line does, or leave resource out for all`, path)
+			r, err := set.named(path)
+			if err != nil {
+				return nil, err
 			}
 			resources = append(resources, r)
 		}

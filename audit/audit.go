@@ -45,6 +45,7 @@ type Type string
 // The decisions that are recorded.
 const (
 	SignIn          Type = "sign_in"
+	SignOut         Type = "sign_out"
 	Consent         Type = "consent"
 	Registration    Type = "client_registration"
 	TokenIssued     Type = "token_issued"

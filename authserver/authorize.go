@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -15,19 +14,6 @@ import (
 
 // maxState bounds the client's state, which is carried through the whole sign-in.
 const maxState = 4 << 10
-
-// request is an authorization request that passed every check: what consent is asked for, and what
-// the code will be bound to.
-type request struct {
-	ClientID    string   `json:"c"`
-	RedirectURI string   `json:"r"`
-	State       string   `json:"s,omitempty"`
-	Challenge   string   `json:"p"`
-	Resource    string   `json:"t"`
-	Scopes      []string `json:"o,omitempty"`
-	Prompt      string   `json:"m,omitempty"`
-	LoginHint   string   `json:"h,omitempty"`
-}
 
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
 // travels on in the sealed ticket of the consent page.
@@ -103,16 +89,24 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 	return client, redirectURI, nil
 }
 
+// clientOf finds the client of a request once more. What was registered may have changed while the
+// person was looking at a page or was at the identity provider, and no redirect leaves without this check.
+func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *problem) {
+	client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	return client, trouble
+}
+
 // checkRequest decides everything that may be answered by redirecting to the client.
 func (s *Server) checkRequest(params url.Values, client *clients.Client, redirectURI string) (request, *oauthError) {
 	none := request{}
 	if repeated(params) {
 		return none, invalidRequest("a parameter is given more than once")
 	}
-	if params.Has("request") {
+	// A parameter without a value is one that was left out (RFC 6749, section 3.1).
+	if params.Get("request") != "" {
 		return none, &oauthError{code: "request_not_supported", description: "request objects are not supported"}
 	}
-	if params.Has("request_uri") {
+	if params.Get("request_uri") != "" {
 		return none, &oauthError{code: "request_uri_not_supported", description: "request objects are not supported"}
 	}
 	if params.Get("response_type") == "" {
@@ -142,20 +136,21 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if refused != nil {
 		return none, refused
 	}
-	prompt := params.Get("prompt")
-	if strings.Contains(" "+prompt+" ", " none ") {
-		// Nobody is let through without seeing the consent page (OpenID Connect Core, section 3.1.2.6).
-		return none, &oauthError{code: "consent_required", description: "this server asks for consent each time"}
+	prompts, refused := parsePrompt(params.Get("prompt"), params.Get("max_age"))
+	if refused != nil {
+		return none, refused
 	}
 	return request{
 		ClientID:    client.ID,
+		ClientName:  client.Name,
 		RedirectURI: redirectURI,
 		State:       params.Get("state"),
 		Challenge:   params.Get("code_challenge"),
 		Resource:    resource.URI,
 		Scopes:      scopes,
-		Prompt:      knownPrompt(prompt),
+		Prompt:      prompts.upstream(),
 		LoginHint:   cut(params.Get("login_hint"), 254),
+		prompts:     prompts,
 	}, nil
 }
 
@@ -186,17 +181,6 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 		return nil, severalResources
 	}
 	return found, nil
-}
-
-// knownPrompt keeps the prompt values that change what happens here; others are ignored, as clients
-// send them to every server alike.
-func knownPrompt(prompt string) string {
-	for _, value := range strings.Fields(prompt) {
-		if value == "login" || value == "select_account" {
-			return value
-		}
-	}
-	return ""
 }
 
 func cut(s string, n int) string {

@@ -89,21 +89,24 @@ func stateHash(state string) string {
 }
 
 // signedIn returns the session of this browser, or nil. A session whose person has since left the
-// allow-list is none.
+// allow-list is none, and neither is one whose sign-in the identity provider has ended.
 func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
-	cookie := s.Cookies.Get(r, sessions.SessionCookieName)
-	if cookie == "" {
-		return nil, nil
+	browser, trouble := s.browserSession(r)
+	if browser == nil {
+		return nil, trouble
 	}
-	browser, err := s.Vault.LoadBrowser(r.Context(), cookie)
-	switch {
-	case errors.Is(err, sessions.ErrUnavailable):
-		return nil, &storeDown
-	case err != nil:
-		return nil, nil
+	if browser.Upstream != (sessions.ID{}) {
+		up, err := s.Vault.LoadUpstream(r.Context(), browser.User, browser.Upstream)
+		switch {
+		case errors.Is(err, sessions.ErrUnavailable):
+			return nil, &storeDown
+		case err != nil:
+			return nil, nil
+		}
+		browser.User = up.User // as the provider described them last
 	}
 	if !s.Policy.Allows(browser.User.Email, joinGroups(browser.User.Groups)) {
 		return nil, nil
 	}
-	return &browser, nil
+	return browser, nil
 }

@@ -40,10 +40,17 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 		ID: code.Grant, User: code.User, ClientID: code.ClientID, ClientLabel: code.ClientLabel,
 		ClientName: code.ClientName, RedirectHost: code.RedirectHost, Resource: code.Resource, Scopes: code.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: code.AuthTime, ClientAddr: s.ClientAddr(r),
+		Upstream: code.Upstream,
 	}
 	var refresh string
 	if code.OfflineAccess {
-		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant); err != nil {
+		_, policy := s.lifetimesOf(grant)
+		refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy)
+		switch {
+		case errors.Is(err, sessions.ErrRevoked):
+			// The code was replayed while it was being exchanged.
+			return nil, invalidGrant("the code has been used more than once")
+		case err != nil:
 			return nil, s.storeError("creating a grant", err)
 		}
 	}

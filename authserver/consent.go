@@ -1,12 +1,12 @@
 package authserver
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
 	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -22,13 +22,16 @@ type ticket struct {
 	Expires int64       `json:"e"`
 }
 
-// askConsent shows the consent page. It comes before the identity provider is involved, and it
-// comes each time: a provider that answers silently would otherwise turn any link into a code
-// (MCP security best practices, "Confused Deputy Problem").
+// askConsent shows the consent page, unless the person who is signed in here has answered it before.
+// It comes before the identity provider is involved: a provider that answers silently would otherwise
+// turn any link into a code (MCP security best practices, "Confused Deputy Problem").
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) {
 	browser, trouble := s.signedIn(r)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
+		return
+	}
+	if s.unasked(w, r, client, req, browser) {
 		return
 	}
 	if browser == nil {
@@ -54,7 +57,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
-	pages.WriteConsent(w, r, s.consentView(client, req, browser.User.Email, sealed))
+	pages.WriteConsent(w, r, s.consentView(client, req, accountName(browser.User), sealed))
 }
 
 func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
@@ -77,14 +80,16 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 	if account != "" {
 		view.SwitchAction = ConsentPath
 	}
-	for _, scope := range req.Scopes {
-		view.Scopes = append(view.Scopes, pages.Scope{Name: scope})
-	}
+	view.Scopes = scopeViews(resource, req.Scopes)
 	for _, p := range s.Providers {
 		view.ProviderNames = append(view.ProviderNames, p.Name())
 	}
 	return view
 }
+
+// accountName is how a signed-in person recognises their account; it is empty for nobody only. Groups
+// let in people for whose address the provider does not vouch.
+func accountName(u sessions.User) string { return cmp.Or(u.Email, u.Name, u.Subject) }
 
 func redirectKind(kind clients.RedirectKind) pages.RedirectKind {
 	switch kind {
@@ -110,15 +115,13 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := t.Request
-	// The client and the redirect URI are looked up again: what was registered may have changed
-	// while the page was open, and no redirect leaves without this check.
-	client, redirectURI, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	client, trouble := s.clientOf(r, req)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
 		return
 	}
 	if s.Resources.Find(req.Resource) == nil {
-		s.redirectError(w, r, redirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	decision := form.Get("decision")
@@ -145,16 +148,20 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	if decision == "deny" {
 		s.recordConsent(r, client, req, false)
-		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		if browser != nil && browser.ID == t.Session {
+			s.forget(r, client, req, browser.User)
+		}
+		s.redirectError(w, r, req.RedirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
 	s.recordConsent(r, client, req, true)
 	if stays {
-		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		s.finish(w, r, client, req, browser)
 		return
 	}
 	if decision == "switch" {
-		req.Prompt = "select_account"
+		req.Prompt = prompts{login: req.Prompt == "login", choose: true}.upstream()
+		req.LoginHint = ""
 	}
 	s.startLogin(w, r, req, t.Browser)
 }
@@ -213,10 +220,9 @@ func (s *Server) sealingProblem(err error) problem {
 }
 
 func (s *Server) recordConsent(r *http.Request, client *clients.Client, req request, allowed bool) {
-	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.Consent, Allowed: allowed, ClientID: client.Label(), ClientName: client.Name,
-		Resource: req.Resource, ClientAddr: s.ClientAddr(r),
-	})
+	event := s.consentEvent(r, client, req)
+	event.Allowed = allowed
+	s.Audit.Record(r.Context(), event)
 }
 
 // browserID returns the id of this browser, planting it when there is none. It ties consent tickets

@@ -25,6 +25,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		return nil, s.refreshError(r, grant, err)
 	}
 	var scopes []string
+	var person sessions.User
 	if err == nil {
 		if grant.ClientID != client.ID {
 			return nil, invalidGrant("the refresh token was issued to another client")
@@ -32,22 +33,29 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
 			return nil, refused
 		}
-		resource := s.Resources.Find(grant.Resource)
-		if resource == nil || !s.stillAdmitted(grant.User, resource) {
-			return nil, s.endGrant(r, grant)
-		}
 		var refused *oauthError
+		if person, refused = s.recheck(r, grant); refused != nil {
+			return nil, refused
+		}
+		resource := s.Resources.Find(grant.Resource)
+		if resource == nil || !s.stillAdmitted(person, resource) {
+			return nil, s.endGrant(r, grant, "no longer on the allow-list")
+		}
 		if scopes, refused = narrowed(form.Get("scope"), grant.Scopes, resource); refused != nil {
 			return nil, refused
 		}
 	}
 	// A token that is too old goes this way as well: ending its family is part of the atomic step.
 	now := s.Now()
-	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, s.Lifetimes.Grant, func(g *sessions.Grant) error {
+	_, policy := s.lifetimesOf(grant)
+	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, policy, func(g *sessions.Grant) error {
 		if g.ClientID != client.ID {
 			return errForeign
 		}
 		g.UsedAt = now
+		if person.Key() == g.User.Key() {
+			g.User = person // what the provider says of them now
+		}
 		g.ClientAddr = s.ClientAddr(r)
 		return nil
 	})
@@ -65,13 +73,13 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	return answer, nil
 }
 
-// endGrant ends the grant of a person whom the allow-lists no longer admit.
-func (s *Server) endGrant(r *http.Request, grant sessions.Grant) *oauthError {
+// endGrant ends the grant of a person who may not come in any more.
+func (s *Server) endGrant(r *http.Request, grant sessions.Grant, reason string) *oauthError {
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
 	event := s.grantEvent(r, audit.TokenRefreshed, grant)
-	event.Reason = "no longer on the allow-list"
+	event.Reason = reason
 	s.Audit.Record(r.Context(), event)
 	return invalidGrant("the authorization no longer stands; authorize again")
 }

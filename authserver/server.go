@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
@@ -20,11 +21,16 @@ import (
 const (
 	AuthorizePath = "/oauth2/auth"
 	ConsentPath   = "/oauth2/consent"
+	ChoosePath    = "/oauth2/choose"
 	LoginPath     = "/oauth2/login"
 	CallbackPath  = "/oauth2/callback"
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+	LogoutPath    = "/oauth2/logout"
+
+	IntrospectPath = "/oauth2/introspect"
+	JWKSPath       = "/oauth2/jwks"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -38,8 +44,29 @@ type Resource struct {
 	// The scopes that exist here. A request for others is granted without them.
 	Scopes []string
 
+	// What a request gets that names no scope which exists here. Default: all of them.
+	DefaultScopes []string
+
+	// Which scopes include others, and which are needed. Nil: none.
+	Hierarchy *access.Scopes
+
 	// Who may use it, beyond the rules of the whole site. Nil adds nothing.
 	Policy *access.Policy
+}
+
+func (r *Resource) defaultScopes() []string {
+	if len(r.DefaultScopes) > 0 {
+		return r.DefaultScopes
+	}
+	return r.Scopes
+}
+
+// effective returns scopes and all that they include.
+func (r *Resource) effective(scopes []string) []string {
+	if r.Hierarchy == nil {
+		return scopes
+	}
+	return r.Hierarchy.Effective(scopes)
 }
 
 // Resources knows the protected resources of one issuer.
@@ -63,6 +90,10 @@ type Lifetimes struct {
 	Access  time.Duration
 	Grant   sessions.GrantPolicy
 	Browser time.Duration
+
+	// How old the identity provider's word on a person may be when a client refreshes, and how much
+	// older while the provider cannot be asked.
+	Recheck, RecheckGrace time.Duration
 }
 
 // DefaultLifetimes are short where a leak would hurt and long where a person would have to sign in.
@@ -73,6 +104,9 @@ func DefaultLifetimes() Lifetimes {
 		Access:  time.Hour,
 		Grant:   sessions.GrantPolicy{Sliding: 30 * 24 * time.Hour, Grace: time.Minute},
 		Browser: 12 * time.Hour,
+
+		Recheck:      15 * time.Minute,
+		RecheckGrace: time.Hour,
 	}
 }
 
@@ -92,12 +126,27 @@ type Config struct {
 	Cookies   sessions.Cookies
 	Lifetimes Lifetimes
 
-	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
+	// Lifetimes of some clients, by client id or host. Default: none.
+	ClientLifetimes map[string]ClientLifetimes
+
+	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
+	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string
+
+	// The provider, by its id, at which the people of an e-mail domain sign in. Others are asked to
+	// choose if there are several.
+	Domains map[string]string
 
 	// RegistrationTokens are the SHA-256 of the initial access tokens, one of which registering
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
+
+	// Upstreams that may ask about tokens.
+	ResourceServers []ResourceServer
+
+	// KeySet returns the JWK Set of identity assertions. Default: an empty one, since clients insist on
+	// the address of a set in the OpenID document.
+	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
@@ -120,6 +169,9 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+	rechecks  singleflight.Group // by sign-in
+
+	resourceServers resourceServers
 }
 
 // New makes a server. It does no I/O.
@@ -128,15 +180,25 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+
+		resourceServers: newResourceServers(c),
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
+		ChoosePath:    s.choose,
+		LogoutPath:    s.logout,
 		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
+
+		IntrospectPath: s.machine(s.introspect),
 	}
+	if s.KeySet == nil {
+		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }
+	}
+	s.endpoints[JWKSPath] = s.jwks
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,

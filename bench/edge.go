@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,9 +79,11 @@ func startEdge(ctx context.Context, s *settings, of site, upstreams ...string) (
 	if err := e.cmd.Start(); err != nil {
 		return nil, err
 	}
+	// The certificate of a TLS site is there a moment after the listener.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 	for range 200 {
-		if conn, err := net.Dial("tcp", net.JoinHostPort("localhost", strconv.Itoa(port))); err == nil {
-			conn.Close()
+		if response, err := client.Get(e.origin + "/.well-known/oauth-authorization-server"); err == nil {
+			response.Body.Close()
 			return e, nil
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -21,6 +21,8 @@ type load struct {
 	tokens      []string
 	paths       []string
 	status      int // that every answer must have
+
+	last float64 // what cost returned last
 }
 
 const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
@@ -101,7 +103,8 @@ func (l *load) cost(ctx context.Context, d time.Duration) (float64, error) {
 	if answered == 0 {
 		return 0, fmt.Errorf("no call was answered in %s", d)
 	}
-	return float64((after - before).Microseconds()) / float64(answered), nil
+	l.last = float64((after - before).Microseconds()) / float64(answered)
+	return l.last, nil
 }
 
 // ratio compares what target costs with what base costs, in rounds of base, target, target, base. The

@@ -41,6 +41,7 @@ var (
 	consentPage = page("consent")
 	signInPage  = page("signin")
 	choosePage  = page("choose")
+	signOutPage = page("signout")
 	messagePage = page("message")
 	leavingPage = page("leaving")
 )

@@ -41,6 +41,14 @@ var kinds = []struct {
 	{"choice", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteChoose(w, r, filled[Choose](text))
 	}},
+	{"choice by e-mail address", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Choose](text)
+		v.ByEmail = true
+		WriteChoose(w, r, v)
+	}},
+	{"sign-out", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteSignOut(w, r, filled[SignOut](text))
+	}},
 	{"message", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteMessage(w, r, http.StatusOK, filled[Message](text))
 	}},

@@ -20,6 +20,8 @@ const (
 	ClientSecret                   // derived from the client id, not stored
 	InitialAccessToken             // reserved: permission to register a client
 	UserToken                      // token that a person made for scripts; see [PersonalToken]
+	ChoiceTicket                   // hidden field of the page that asks for an identity provider
+	LogoutTicket                   // hidden field of the page that signs out
 	Record                         // value at rest in the store; binary, without a prefix
 	kindCount
 )
@@ -39,6 +41,8 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	ClientSecret:       {"mcpcs_", "client secret"},
 	InitialAccessToken: {"mcpia_", "initial access token"},
 	UserToken:          {"mcput_", "user token"},
+	ChoiceTicket:       {"mcpch_", "choice ticket"},
+	LogoutTicket:       {"mcplo_", "logout ticket"},
 	Record:             {"", "record"},
 }
 

@@ -60,6 +60,8 @@ func New(addr string) (*Provider, error) {
 		CryptoKeyId:    "tokens",
 		CodeMethodS256: true,
 		AuthMethodPost: true,
+
+		GrantTypeRefreshToken: true,
 	}
 	if _, err := rand.Read(config.CryptoKey[:]); err != nil {
 		return nil, fmt.Errorf("making the token key: %w", err)
