@@ -22,8 +22,8 @@ func init() {
 // The words of a block, as error messages list them.
 const (
 	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime, " + guardWords
-	siteWords = "issuer, name, resource, " + sharedWords
+		"code_lifetime, login_lifetime, browser_session_lifetime, client_lifetimes, identity_assertion, " + guardWords
+	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
 // parseDirective sets up the handler from Caddyfile tokens. Syntax:
@@ -38,16 +38,19 @@ const (
 //	        ...
 //	    }
 //	    local {
-//	        user <email> <hash> [<name>]
+//	        user <email> <hash>
 //	    }
 //
 //	    allow domain|email|group <value...>
 //	    allow any
 //
 //	    resource <path> [<more paths...>] {
-//	        name   <text>
-//	        scopes <scope...>
-//	        allow  domain|email|group <value...>
+//	        name            <text>
+//	        scopes          <scope...>
+//	        challenge_scope <scope...>
+//	        required_scope  <scope...>
+//	        implies         <scope> <included scope...>
+//	        allow           domain|email|group <value...>
 //	    }
 //
 //	    clients {
@@ -60,6 +63,11 @@ const (
 //	        redirect_uri <uri...>
 //	    }
 //
+//	    introspection_client <id> {
+//	        secret   <{env.NAME} | {file./path}>
+//	        resource <path>
+//	    }
+//
 //	    store <module> [...]
 //	    key   <secret...>
 //
@@ -69,6 +77,16 @@ const (
 //	    code_lifetime            <duration>
 //	    login_lifetime           <duration>
 //	    browser_session_lifetime <duration>
+//
+//	    client_lifetimes <client id | host> {
+//	        access_token_lifetime  <duration>
+//	        refresh_token_lifetime <duration>
+//	    }
+//
+//	    identity_assertion {
+//	        header   <name>
+//	        lifetime <duration>
+//	    }
 //
 //	    streams {
 //	        expiry_grace <duration>
@@ -148,6 +166,12 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser) error {
 			if _, err := newResourceSet(noIssuer, h.Resources); err != nil {
 				return d.WrapErr(err)
 			}
+		case "introspection_client":
+			c, err := parseIntrospectionClient(d)
+			if err != nil {
+				return err
+			}
+			h.IntrospectionClients = append(h.IntrospectionClients, c)
 		default:
 			known, err := h.Options.unmarshalOption(d)
 			if err != nil {
@@ -165,7 +189,8 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser) error {
 }
 
 // parseGlobalOption sets up the app from the global option of the same name, which holds defaults
-// for all sites. Syntax as in a site, without issuer, name and resource.
+// for all sites. Syntax as in a site, without issuer, name, resource and
+// introspection_client.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
 		return nil, d.Err("mcp_auth is given twice in the global options; join the two blocks")
@@ -176,7 +201,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	}
 	app := new(App)
 	for d.NextBlock(0) {
-		if slices.Contains([]string{"issuer", "name", "resource"}, d.Val()) {
+		if slices.Contains([]string{"issuer", "name", "resource", "introspection_client"}, d.Val()) {
 			return nil, d.Errf("%s belongs to one site; write it in the site's own mcp_auth block", d.Val())
 		}
 		known, err := app.Options.unmarshalOption(d)
@@ -236,6 +261,19 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		}
 		o.StoreRaw = caddyconfig.JSONModuleObject(module, "store", store, nil)
 		return true, nil
+	case "client_lifetimes":
+		c, err := parseClientLifetimes(d)
+		if err != nil {
+			return true, err
+		}
+		o.ClientLifetimes = append(o.ClientLifetimes, c)
+		return true, nil
+	case "identity_assertion":
+		if o.IdentityAssertion != nil {
+			return true, d.Err("identity_assertion is given twice")
+		}
+		o.IdentityAssertion = new(IdentityAssertion)
+		return true, parseIdentityAssertion(d, o.IdentityAssertion)
 	case "key":
 		keys := d.RemainingArgs()
 		if len(keys) == 0 {

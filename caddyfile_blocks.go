@@ -1,7 +1,11 @@
 package mcpauth
 
 import (
+	"strings"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
 // parseAllow reads one allow rule. Syntax:
@@ -47,9 +51,12 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 // parseResource reads one resource. Syntax:
 //
 //	resource <path> [<more paths...>] {
-//	    name   <text>
-//	    scopes <scope...>
-//	    allow  ...
+//	    name            <text>
+//	    scopes          <scope...>
+//	    challenge_scope <scope...>
+//	    required_scope  <scope...>
+//	    implies         <scope> <included scope...>
+//	    allow           ...
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -62,10 +69,6 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := oneArg(d, &resource.Name); err != nil {
 				return nil, err
 			}
-		case "scopes":
-			if err := someArgs(d, &resource.Scopes); err != nil {
-				return nil, err
-			}
 		case "allow":
 			if resource.Allow == nil {
 				resource.Allow = new(Allow)
@@ -74,7 +77,13 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 		default:
-			return nil, d.Errf("unknown option %q; resource knows: name, scopes, allow", d.Val())
+			known, err := resource.parseScopeOption(d)
+			if err != nil {
+				return nil, err
+			}
+			if !known {
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow", d.Val())
+			}
 		}
 	}
 	if err := resource.load(); err != nil {
@@ -101,6 +110,7 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 //	}
 func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the provider's name
+	directive := *d
 	if !d.AllArgs(&o.Issuer) {
 		return d.Err("oidc takes the provider's issuer, such as https://accounts.google.com")
 	}
@@ -145,6 +155,17 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if o.ClientID == "" {
 		return d.Errf("oidc %s: client_id is missing; write the client id that the provider gave out", o.Issuer)
+	}
+	if o.RedirectURL != "" {
+		if err := checkRedirectURL(o.RedirectURL); err != nil {
+			return directive.WrapErr(err)
+		}
+	}
+	if !strings.Contains(o.Issuer, "{") {
+		// Mistakes show with their line here; placeholders are resolved later.
+		if _, err := o.build(o.Issuer, o.ClientID, ""); err != nil {
+			return directive.WrapErr(err)
+		}
 	}
 	return nil
 }
@@ -196,6 +217,11 @@ func parseLocalUser(d *caddyfile.Dispenser) (LocalUser, error) {
 	var user LocalUser
 	if !d.AllArgs(&user.Email, &user.Hash) {
 		return user, d.Err(`user takes an e-mail address and a hash from "caddy hash-password"`)
+	}
+	if !strings.Contains(user.Hash, "{") {
+		if _, err := identity.NewLocal("local", "", "local", []identity.LocalUser{{Email: user.Email, Hash: user.Hash}}); err != nil {
+			return user, d.WrapErr(err)
+		}
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {

@@ -113,6 +113,9 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		return s, err
 	}
 	for _, k := range known {
+		if k == nil {
+			return s, fmt.Errorf("an entry of known_clients is null")
+		}
 		client, err := k.resolve(c.PrivateSchemes)
 		if err != nil {
 			return s, err

@@ -75,6 +75,9 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		res.Policy != nil && !res.Policy.Allows(c.access.Email, c.access.Groups):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
 	}
+	if !res.Hierarchy.Sufficient(c.access.Scope) {
+		return refuseScope(w, s, res, path, c.access.Scope)
+	}
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
@@ -83,6 +86,9 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	}
 	c.identify(res)
 	c.call.AllowOrigin = origin
+	if err := s.vouch(w, c); err != nil {
+		return err
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}

@@ -231,6 +231,10 @@ func TestTheIssuerIsDerivedFromWhatCannotLie(t *testing.T) {
 				s, err := h.site(r)
 				var failed caddyhttp.HandlerError
 				switch {
+				case tc.status == 500:
+					if !errors.Is(err, errIssuerUnknown) {
+						t.Errorf("got %v, want %v", err, errIssuerUnknown)
+					}
 				case tc.status != 0:
 					if !errors.As(err, &failed) || failed.StatusCode != tc.status {
 						t.Errorf("got %v, want status %d", err, tc.status)

@@ -64,7 +64,7 @@ func (p parsedHost) claimedBy(r *http.Request) error {
 	switch {
 	case p.loopback && arrivedOnLoopback(r):
 	case r.TLS == nil:
-		return caddyhttp.Error(http.StatusInternalServerError, errIssuerUnknown)
+		return errIssuerUnknown
 	case !strings.EqualFold(r.TLS.ServerName, p.name):
 		return caddyhttp.Error(http.StatusMisdirectedRequest, errors.New("host and TLS server name differ"))
 	}

@@ -24,6 +24,7 @@ const (
 	reasonRevoked      sseproxy.Reason = "revoked_token"
 	reasonAudience     sseproxy.Reason = "other_resource"
 	reasonThrottled    sseproxy.Reason = "too_many_bad_tokens"
+	reasonScope        sseproxy.Reason = "insufficient_scope"
 	reasonNotAdmitted  sseproxy.Reason = "not_admitted"
 	reasonBody         sseproxy.Reason = "body_too_large"
 	reasonUnavailable  sseproxy.Reason = "unavailable"

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -29,6 +31,8 @@ func init() {
 // -----|---------
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/introspect` | the client, and upstreams that ask about tokens
+// `/oauth2/jwks` | upstreams that verify identity assertions
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -55,16 +59,23 @@ type Handler struct {
 	// The protected resources. Default: the whole site is one.
 	Resources []*Resource `json:"resources,omitempty"`
 
+	// The MCP servers that may ask about the tokens they are given. Default: none; the guard has
+	// checked every token that arrives.
+	IntrospectionClients []*IntrospectionClient `json:"introspection_clients,omitempty"`
+
 	Options
 
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
+	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
 	guarding  guardSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
+
+	complaints, hints occasional
 }
 
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
@@ -107,6 +118,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	if err := h.checkIntrospectionClients(); err != nil {
+		return err
+	}
 	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -137,6 +151,12 @@ func (h *Handler) complete() error {
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
 		return err
 	}
+	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
+		return err
+	}
+	if err := h.IdentityAssertion.check(); err != nil {
+		return err
+	}
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
@@ -159,6 +179,14 @@ func (h *Handler) complete() error {
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	s, err := h.site(r)
+	if errors.Is(err, errIssuerUnknown) {
+		// Whoever tries this out reads the answer before the log.
+		if h.complaints.due(time.Now()) {
+			h.logger.Error("cannot serve: "+err.Error(), zap.String("host", r.Host))
+		}
+		http.Error(w, "mcp_auth: "+err.Error(), http.StatusInternalServerError)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -198,7 +226,8 @@ func requestedPath(r *http.Request) string {
 // access log, which writes query strings and the Location header. The audit log has them.
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+		authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
@@ -229,6 +258,14 @@ var (
 	errExiting   = errors.New("server is shutting down")
 	errEarlyData = errors.New("request in TLS early data, which can be replayed")
 )
+
+// occasional limits a log line that any request could cause to one a minute.
+type occasional struct{ last atomic.Int64 }
+
+func (o *occasional) due(now time.Time) bool {
+	last := o.last.Load()
+	return now.Unix()-last >= 60 && o.last.CompareAndSwap(last, now.Unix())
+}
 
 // Interface guards
 var (

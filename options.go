@@ -62,6 +62,12 @@ type Options struct {
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
 
+	// Other lifetimes for the tokens of some clients. Default: the same for all.
+	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
+
+	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
+	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
+
 	GuardOptions
 
 	providers []identity.Provider
@@ -158,6 +164,12 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		}
 		o.keys = append(o.keys, []byte(secret))
 	}
+	if len(o.keys) > 0 {
+		// A key that is too short shows here, whoever uses it.
+		if _, err := newRing(nil, o.keys); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -180,6 +192,12 @@ func (o *Options) inherit(d *Options) {
 	}
 	if len(o.KnownClients) == 0 {
 		o.KnownClients = d.KnownClients
+	}
+	if len(o.ClientLifetimes) == 0 {
+		o.ClientLifetimes = d.ClientLifetimes
+	}
+	if o.IdentityAssertion == nil {
+		o.IdentityAssertion = d.IdentityAssertion
 	}
 	o.GuardOptions.inherit(&d.GuardOptions)
 	for _, pair := range []struct{ own, shared *caddy.Duration }{

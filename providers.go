@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
@@ -78,26 +80,46 @@ func (o *OIDC) Provision(caddy.Context) error {
 	}
 	repl := caddy.NewReplacer()
 	issuer := repl.ReplaceAll(o.Issuer, "")
-	clientID := repl.ReplaceAll(o.ClientID, "")
-	if clientID == "" {
-		return fmt.Errorf("oidc %s: client_id is empty; write the client id that the provider gave out", issuer)
+	clientID, err := secretValue(o.ClientID)
+	if err != nil {
+		return fmt.Errorf("oidc %s: client_id: %w", issuer, err)
 	}
 	var secret string
 	if o.ClientSecret != "" {
-		var err error
 		if secret, err = secretValue(o.ClientSecret); err != nil {
 			return fmt.Errorf("oidc %s: client_secret: %w", issuer, err)
 		}
 	}
 	if o.RedirectURL != "" {
-		u, err := url.Parse(o.RedirectURL)
-		if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-			return fmt.Errorf("oidc %s: redirect_url %q is not an absolute URL without query", issuer, o.RedirectURL)
+		if err := checkRedirectURL(o.RedirectURL); err != nil {
+			return fmt.Errorf("oidc %s: %w", issuer, err)
 		}
 	}
-	var err error
-	o.provider, err = identity.NewOIDC(identity.OIDCConfig{
-		ID:                   o.ID,
+	o.provider, err = o.build(issuer, clientID, secret)
+	return err
+}
+
+// checkRedirectURL refuses redirect URLs that are not one, or that another endpoint answers at.
+func checkRedirectURL(redirectURL string) error {
+	u, err := url.Parse(redirectURL)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("redirect_url %q is not an absolute URL without query", redirectURL)
+	}
+	if u.Path == "" || u.Path == "/" || strings.HasPrefix(u.Path, "/.well-known/") ||
+		strings.HasPrefix(u.Path, "/oauth2/") && u.Path != authserver.CallbackPath && !strings.HasPrefix(u.Path, authserver.CallbackPath+"/") {
+		return fmt.Errorf("redirect_url %s is taken; leave the option out, which means %s, or choose a path of its own", redirectURL, authserver.CallbackPath)
+	}
+	return nil
+}
+
+// build makes the provider of settings whose placeholders are resolved. It does no I/O.
+func (o *OIDC) build(issuer, clientID, secret string) (*identity.OIDC, error) {
+	id := o.ID
+	if id == "" {
+		id = "oidc"
+	}
+	return identity.NewOIDC(identity.OIDCConfig{
+		ID:                   id,
 		Name:                 o.Name,
 		Issuer:               issuer,
 		ClientID:             clientID,
@@ -110,7 +132,6 @@ func (o *OIDC) Provision(caddy.Context) error {
 		RequireHostedDomain:  o.HostedDomains,
 		AllowedAlgorithms:    o.Algorithms,
 	})
-	return err
 }
 
 // Provider implements ProviderModule.

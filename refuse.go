@@ -20,6 +20,7 @@ const resourceMethods = "GET, POST, DELETE, OPTIONS"
 
 var (
 	errNotAdmitted = errors.New("user is not on the allow-list any more")
+	errScope       = errors.New("access token lacks a scope that this resource requires")
 	errThrottled   = errors.New("too many access tokens from this address that were never issued")
 )
 
@@ -43,14 +44,27 @@ var challenges = map[sseproxy.Reason]struct {
 // handle_errors may add a body; the challenge stays.
 func refuse(w http.ResponseWriter, s *site, res *resource, path string, reason sseproxy.Reason) error {
 	c := challenges[reason]
+	challenge(w, s, res, path, oauthmeta.Challenge{Scope: res.scope, Error: c.code})
+	return turnAway(reason, c.status, c.err)
+}
+
+// refuseScope answers a good token that may too little (RFC 6750, section 3.1; MCP authorization,
+// "Scope Challenge Handling"). Everything that is needed is named at once, so that the person is
+// asked once.
+func refuseScope(w http.ResponseWriter, s *site, res *resource, path, held string) error {
+	challenge(w, s, res, path, oauthmeta.Challenge{
+		Scope:            res.Hierarchy.Needed(held),
+		Error:            "insufficient_scope",
+		ErrorDescription: "The access token lacks a scope that this resource requires",
+	})
+	return turnAway(reasonScope, http.StatusForbidden, errScope)
+}
+
+func challenge(w http.ResponseWriter, s *site, res *resource, path string, c oauthmeta.Challenge) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("WWW-Authenticate", oauthmeta.Challenge{
-		ResourceMetadata: oauthmeta.MetadataURL(s.metadataResource(res, path)),
-		Scope:            res.scope,
-		Error:            c.code,
-	}.String())
-	return turnAway(reason, c.status, c.err)
+	c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+	h.Set("WWW-Authenticate", c.String())
 }
 
 // refuseGuess answers for a token that was never issued here. Whoever sends many of them is guessing, and

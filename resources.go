@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
@@ -23,18 +24,33 @@ type Resource struct {
 	// Optional.
 	Scopes []string `json:"scopes,omitempty"`
 
+	// The scopes that a client is told to ask for first, and that it gets when it asks for none.
+	// They hold those that are required. Default: all scopes.
+	ChallengeScope []string `json:"challenge_scope,omitempty"`
+
+	// The scopes without which nothing here can be used. A token that lacks one is answered with a
+	// challenge that names them all, upon which clients ask the person for more. Default: none.
+	RequiredScope []string `json:"required_scope,omitempty"`
+
+	// Which scopes each scope includes, directly; what those include follows. Default: none.
+	Implies map[string][]string `json:"implies,omitempty"`
+
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
 
 	policy *access.Policy
+	scopes *access.Scopes
 }
 
 // load checks what can be checked without the issuer.
 func (r *Resource) load() error {
-	if len(r.Paths) == 0 {
+	if r == nil || len(r.Paths) == 0 {
 		return fmt.Errorf("resource without a path; write, for example, resource /github/*")
 	}
-	for _, scope := range r.Scopes {
+	for i, scope := range r.Scopes {
+		if slices.Contains(r.Scopes[:i], scope) {
+			return fmt.Errorf("resource %s: the scope %s is given twice", r.Paths[0], scope)
+		}
 		if !validScopeToken(scope) {
 			return fmt.Errorf("resource %s: %q is not a scope: use letters, digits and punctuation without quotes, backslashes and spaces", r.Paths[0], scope)
 		}
@@ -44,6 +60,9 @@ func (r *Resource) load() error {
 	}
 	var err error
 	if r.policy, err = r.Allow.policy(); err != nil {
+		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
+	}
+	if err := r.loadScopes(); err != nil {
 		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
 	}
 	return nil
@@ -63,7 +82,7 @@ func validScopeToken(scope string) bool {
 type resource struct {
 	authserver.Resource
 	path  string // of the identifier, without a trailing slash; "" is the whole site
-	scope string // for the challenge
+	scope string // what a challenge asks for first
 }
 
 // resourceSet is the protected resources of one issuer. It implements authserver.Resources.
@@ -81,11 +100,17 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		configured = []*Resource{{Paths: []string{"/"}}}
 	}
 	for _, c := range configured {
+		if err := clearOfEndpoints(c.Paths); err != nil {
+			return nil, err
+		}
 		path := strings.TrimSuffix(strings.TrimSuffix(c.Paths[0], "*"), "/")
 		r := &resource{
-			Resource: authserver.Resource{URI: issuer + path, Name: c.Name, Scopes: c.Scopes, Policy: c.policy},
-			path:     path,
-			scope:    strings.Join(c.Scopes, " "),
+			Resource: authserver.Resource{
+				URI: issuer + path, Name: c.Name, Scopes: c.Scopes, DefaultScopes: c.challengeScope(),
+				Hierarchy: c.scopes, Policy: c.policy,
+			},
+			path:  path,
+			scope: strings.Join(c.challengeScope(), " "),
 		}
 		for _, p := range c.Paths {
 			if err := set.paths.Add(p, r); err != nil {
@@ -95,6 +120,18 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 		set.all = append(set.all, r)
 	}
 	return set, nil
+}
+
+// clearOfEndpoints refuses resource paths that would cover endpoints of ours and not the whole site:
+// whoever writes that expects something else from it.
+func clearOfEndpoints(patterns []string) error {
+	for _, pattern := range patterns {
+		first, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+		if first = strings.ToLower(first); first == "oauth2" || first == ".well-known" {
+			return fmt.Errorf("resource %s: mcp_auth answers below /oauth2/ and /.well-known/ itself; serve the MCP server at another path", pattern)
+		}
+	}
+	return nil
 }
 
 // Find implements authserver.Resources. Clients name the URL that they were given, which may lie

@@ -49,7 +49,7 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 	if err != nil {
 		return nil, err
 	}
-	ring, err := sessions.NewRing(sessions.RingConfig{Store: store, Secrets: secrets})
+	ring, err := newRing(store, secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,14 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 		stop:        func() {},
 		unsubscribe: func() {},
 	}, nil
+}
+
+// newRing makes the key ring in the store, or one of secrets, which need no store.
+func newRing(store sessions.Store, secrets [][]byte) (*sessions.Ring, error) {
+	if len(secrets) > 0 {
+		return sessions.NewRing(sessions.RingConfig{Secrets: secrets})
+	}
+	return sessions.NewRing(sessions.RingConfig{Store: store})
 }
 
 // runtimeKey tells runtimes apart. It holds a hash of the secrets, never a secret.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -28,12 +29,18 @@ type site struct {
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
 
+	assertions *assertion.Signer // nil: upstreams get plain headers only
+
 	metadata, openID []byte // the authorization server's document and its OpenID alias
 }
 
 // newSite prepares an issuer. It does no I/O.
 func (h *Handler) newSite(issuer string) (*site, error) {
 	resources, err := newResourceSet(issuer, h.Resources)
+	if err != nil {
+		return nil, err
+	}
+	introspectors, err := h.resourceServers(resources)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +73,13 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		OnEnd:        streamEnded,
 		OnRefuse:     requestRefused,
 		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+
+		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
 	})
+	var keySet func() ([]byte, error)
+	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil {
+		keySet = s.assertions.KeySet
+	}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -79,6 +92,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		CallbackPaths: callbacks,
 
 		RegistrationTokens: h.clients.registrationTokens,
+		ResourceServers:    introspectors,
+		ClientLifetimes:    h.profiles,
+		KeySet:             keySet,
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),

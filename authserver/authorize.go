@@ -4,11 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -19,6 +19,7 @@ const maxState = 4 << 10
 // the code will be bound to.
 type request struct {
 	ClientID    string   `json:"c"`
+	ClientName  string   `json:"n,omitempty"` // as the person is told
 	RedirectURI string   `json:"r"`
 	State       string   `json:"s,omitempty"`
 	Challenge   string   `json:"p"`
@@ -26,6 +27,9 @@ type request struct {
 	Scopes      []string `json:"o,omitempty"`
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
+
+	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
+	approved bool    // by an earlier consent
 }
 
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
@@ -141,22 +145,26 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if refused != nil {
 		return none, refused
 	}
-	prompt := params.Get("prompt")
-	if strings.Contains(" "+prompt+" ", " none ") {
-		// Nobody is let through without seeing the consent page (OpenID Connect Core, section 3.1.2.6).
-		return none, &oauthError{code: "consent_required", description: "this server asks for consent each time"}
+	prompts, refused := parsePrompt(params.Get("prompt"), params.Get("max_age"))
+	if refused != nil {
+		return none, refused
 	}
 	return request{
 		ClientID:    client.ID,
+		ClientName:  client.Name,
 		RedirectURI: redirectURI,
 		State:       params.Get("state"),
 		Challenge:   params.Get("code_challenge"),
 		Resource:    resource.URI,
 		Scopes:      scopes,
-		Prompt:      knownPrompt(prompt),
+		Prompt:      prompts.upstream(),
 		LoginHint:   cut(params.Get("login_hint"), 254),
+		prompts:     prompts,
 	}, nil
 }
+
+// severalResources answers a client that was given the site's address instead of one server's.
+var severalResources = invalidTarget("this site has several protected resources; connect to the address of one of them")
 
 // findResource resolves the resource indicators of a request (RFC 8707, section 2). A token is for
 // one resource, so naming several is refused rather than answered with a wider token.
@@ -164,6 +172,9 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 	var found *Resource
 	for _, indicator := range indicators {
 		resource := s.Resources.Find(indicator)
+		if resource == nil && oauthmeta.SameResource(indicator, s.Issuer) {
+			return nil, severalResources
+		}
 		if resource == nil {
 			return nil, invalidTarget("resource names no protected resource of this server")
 		}
@@ -176,20 +187,9 @@ func (s *Server) findResource(indicators []string) (*Resource, *oauthError) {
 		found = s.Resources.Default()
 	}
 	if found == nil {
-		return nil, invalidTarget("this server has several protected resources; say which one with the resource parameter")
+		return nil, severalResources
 	}
 	return found, nil
-}
-
-// knownPrompt keeps the prompt values that change what happens here; others are ignored, as clients
-// send them to every server alike.
-func knownPrompt(prompt string) string {
-	for _, value := range strings.Fields(prompt) {
-		if value == "login" || value == "select_account" {
-			return value
-		}
-	}
-	return ""
 }
 
 func cut(s string, n int) string {

@@ -43,7 +43,8 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 	}
 	var refresh string
 	if code.OfflineAccess {
-		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, s.Lifetimes.Grant); err != nil {
+		_, policy := s.lifetimesOf(grant)
+		if refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy); err != nil {
 			return nil, s.storeError("creating a grant", err)
 		}
 	}

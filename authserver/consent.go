@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -22,13 +21,16 @@ type ticket struct {
 	Expires int64       `json:"e"`
 }
 
-// askConsent shows the consent page. It comes before the identity provider is involved, and it
-// comes each time: a provider that answers silently would otherwise turn any link into a code
-// (MCP security best practices, "Confused Deputy Problem").
+// askConsent shows the consent page, unless the person who is signed in here has answered it before.
+// It comes before the identity provider is involved: a provider that answers silently would otherwise
+// turn any link into a code (MCP security best practices, "Confused Deputy Problem").
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) {
 	browser, trouble := s.signedIn(r)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
+		return
+	}
+	if s.unasked(w, r, client, req, browser) {
 		return
 	}
 	if browser == nil {
@@ -77,9 +79,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 	if account != "" {
 		view.SwitchAction = ConsentPath
 	}
-	for _, scope := range req.Scopes {
-		view.Scopes = append(view.Scopes, pages.Scope{Name: scope})
-	}
+	view.Scopes = scopeViews(resource, req.Scopes)
 	for _, p := range s.Providers {
 		view.ProviderNames = append(view.ProviderNames, p.Name())
 	}
@@ -145,6 +145,9 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	}
 	if decision == "deny" {
 		s.recordConsent(r, client, req, false)
+		if browser != nil && browser.ID == t.Session {
+			s.forget(r, client, req, browser.User)
+		}
 		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
@@ -154,7 +157,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if decision == "switch" {
-		req.Prompt = "select_account"
+		req.Prompt = prompts{login: req.Prompt == "login", choose: true}.upstream()
 	}
 	s.startLogin(w, r, req, t.Browser)
 }
@@ -213,10 +216,9 @@ func (s *Server) sealingProblem(err error) problem {
 }
 
 func (s *Server) recordConsent(r *http.Request, client *clients.Client, req request, allowed bool) {
-	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.Consent, Allowed: allowed, ClientID: client.Label(), ClientName: client.Name,
-		Resource: req.Resource, ClientAddr: s.ClientAddr(r),
-	})
+	event := s.consentEvent(r, client, req)
+	event.Allowed = allowed
+	s.Audit.Record(r.Context(), event)
 }
 
 // browserID returns the id of this browser, planting it when there is none. It ties consent tickets

@@ -26,6 +26,13 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	metadata.IntrospectionEndpoint = s.Issuer + IntrospectPath
+	metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
+		return method == clients.AuthNone
+	})
+	if s.KeySet != nil {
+		metadata.JWKSURI = s.Issuer + JWKSPath
+	}
 	if s.Clients.Registers() {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
 	}

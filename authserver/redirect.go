@@ -12,13 +12,7 @@ import (
 // redirectCode ends the browser leg: the code goes back to the client.
 func (s *Server) redirectCode(w http.ResponseWriter, r *http.Request, req request, clientName, code string) {
 	target := s.authorizationResponse(req.RedirectURI, req.State, url.Values{"code": {code}})
-	if _, kind := clients.RedirectHost(req.RedirectURI); kind == clients.PrivateScheme {
-		// A redirect to another program leaves an empty tab behind; a page can say that it is done.
-		w.Header().Set("Refresh", "0;url="+target)
-		pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
-		return
-	}
-	redirect(w, r, target)
+	s.sendBack(w, r, req.RedirectURI, target, clientName)
 }
 
 // redirectError tells a client whose redirect URI has been checked why it gets no code
@@ -31,7 +25,18 @@ func (s *Server) redirectError(w http.ResponseWriter, r *http.Request, redirectU
 	if len(state) > maxState {
 		state = ""
 	}
-	redirect(w, r, s.authorizationResponse(redirectURI, state, values))
+	s.sendBack(w, r, redirectURI, s.authorizationResponse(redirectURI, state, values), "")
+}
+
+// sendBack hands the browser back to the client. A redirect to another program leaves the tab as it
+// was, empty or with a form that has been used up; a page can say that this is over.
+func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, redirectURI, target, clientName string) {
+	if _, kind := clients.RedirectHost(redirectURI); kind != clients.PrivateScheme {
+		redirect(w, r, target)
+		return
+	}
+	w.Header().Set("Refresh", "0;url="+target)
+	pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
 }
 
 // authorizationResponse adds the parameters to a redirect URI, whose own query stays as it is. The

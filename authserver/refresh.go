@@ -43,7 +43,8 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	}
 	// A token that is too old goes this way as well: ending its family is part of the atomic step.
 	now := s.Now()
-	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, s.Lifetimes.Grant, func(g *sessions.Grant) error {
+	_, policy := s.lifetimesOf(grant)
+	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, policy, func(g *sessions.Grant) error {
 		if g.ClientID != client.ID {
 			return errForeign
 		}

@@ -3,6 +3,8 @@ package authserver
 import (
 	"slices"
 	"strings"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 )
 
 // maxScope bounds the scope parameter.
@@ -12,7 +14,7 @@ const maxScope = 4 << 10
 // there, in the order in which the operator listed them. Clients ask for scopes they learned
 // elsewhere (openid, offline_access, another server's), so others are left out rather than refused;
 // the answer says what was granted (RFC 6749, section 3.3). A request that names none which exist
-// gets the resource's default, all of its scopes, as the consent page will show.
+// gets the resource's default, as the consent page will show.
 func grantable(requested string, resource *Resource) ([]string, *oauthError) {
 	if !validScope(requested) {
 		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
@@ -25,13 +27,13 @@ func grantable(requested string, resource *Resource) ([]string, *oauthError) {
 		}
 	}
 	if len(granted) == 0 {
-		granted = append(granted, resource.Scopes...)
+		granted = append(granted, resource.defaultScopes()...)
 	}
 	return granted, nil
 }
 
 // narrowed checks the scope of a refresh: it may leave scopes out, never add one (RFC 6749,
-// section 6). Names that exist nowhere, such as offline_access, are dropped as in the first request.
+// section 6). What a granted scope includes was granted with it. Names that exist nowhere, such as offline_access, are dropped as in the first request.
 func narrowed(requested string, granted []string, resource *Resource) ([]string, *oauthError) {
 	if requested == "" {
 		return granted, nil
@@ -40,9 +42,10 @@ func narrowed(requested string, granted []string, resource *Resource) ([]string,
 		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
 	}
 	var kept []string
+	effective := append(slices.Clone(granted), resource.effective(granted)...)
 	for _, scope := range strings.Fields(requested) {
 		switch {
-		case slices.Contains(granted, scope):
+		case slices.Contains(effective, scope):
 			if !slices.Contains(kept, scope) {
 				kept = append(kept, scope)
 			}
@@ -54,6 +57,23 @@ func narrowed(requested string, granted []string, resource *Resource) ([]string,
 		return granted, nil
 	}
 	return kept, nil
+}
+
+// scopeViews is what the consent page says about scopes. One that another includes is told there:
+// everything that is granted is on the page, once.
+func scopeViews(resource *Resource, scopes []string) []pages.Scope {
+	var views []pages.Scope
+	for _, scope := range scopes {
+		told := slices.ContainsFunc(scopes, func(other string) bool {
+			included := resource.Hierarchy.Included(other)
+			// Two names for one scope include each other; neither may hide both.
+			return slices.Contains(included, scope) && !slices.Contains(resource.Hierarchy.Included(scope), other)
+		})
+		if !told {
+			views = append(views, pages.Scope{Name: scope, Includes: resource.Hierarchy.Included(scope)})
+		}
+	}
+	return views
 }
 
 // validScope checks the characters of scope-token and the space between them (RFC 6749, section 3.3).

@@ -25,6 +25,9 @@ const (
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+
+	IntrospectPath = "/oauth2/introspect"
+	JWKSPath       = "/oauth2/jwks"
 )
 
 // Resource is a protected resource that tokens can be issued for.
@@ -38,8 +41,29 @@ type Resource struct {
 	// The scopes that exist here. A request for others is granted without them.
 	Scopes []string
 
+	// What a request gets that names no scope which exists here. Default: all of them.
+	DefaultScopes []string
+
+	// Which scopes include others, and which are needed. Nil: none.
+	Hierarchy *access.Scopes
+
 	// Who may use it, beyond the rules of the whole site. Nil adds nothing.
 	Policy *access.Policy
+}
+
+func (r *Resource) defaultScopes() []string {
+	if len(r.DefaultScopes) > 0 {
+		return r.DefaultScopes
+	}
+	return r.Scopes
+}
+
+// effective returns scopes and all that they include.
+func (r *Resource) effective(scopes []string) []string {
+	if r.Hierarchy == nil {
+		return scopes
+	}
+	return r.Hierarchy.Effective(scopes)
 }
 
 // Resources knows the protected resources of one issuer.
@@ -92,12 +116,21 @@ type Config struct {
 	Cookies   sessions.Cookies
 	Lifetimes Lifetimes
 
+	// Lifetimes of some clients, by client id or host. Default: none.
+	ClientLifetimes map[string]ClientLifetimes
+
 	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
 	CallbackPaths map[string]string
 
 	// RegistrationTokens are the SHA-256 of the initial access tokens, one of which registering
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
+
+	// Upstreams that may ask about tokens.
+	ResourceServers []ResourceServer
+
+	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
 	ClientAddr func(*http.Request) string
@@ -120,6 +153,8 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+
+	resourceServers resourceServers
 }
 
 // New makes a server. It does no I/O.
@@ -128,6 +163,8 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+
+		resourceServers: newResourceServers(c),
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
@@ -136,6 +173,11 @@ func New(c Config) *Server {
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
+
+		IntrospectPath: s.machine(s.introspect),
+	}
+	if c.KeySet != nil {
+		s.endpoints[JWKSPath] = s.jwks
 	}
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,

@@ -100,6 +100,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
+	s.remember(r, client, req, resource, user)
 	s.redirectCode(w, r, req, client.Name, code)
 }
 

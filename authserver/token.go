@@ -63,11 +63,12 @@ func (s *Server) grantTypes() []string { return slices.Sorted(maps.Keys(s.grants
 func (s *Server) issueAccess(g sessions.Grant, scopes []string) (*tokenResponse, error) {
 	now := s.Now()
 	scope := strings.Join(scopes, " ")
+	lifetime, _ := s.lifetimesOf(g)
 	token, err := s.Vault.IssueAccess(sessions.Access{
 		ID:         sessions.NewID(),
 		Grant:      g.ID,
 		IssuedAt:   now.Unix(),
-		ExpiresAt:  now.Add(s.Lifetimes.Access).Unix(),
+		ExpiresAt:  now.Add(lifetime).Unix(),
 		Resource:   g.Resource,
 		Scope:      scope,
 		UserIssuer: g.User.Issuer,
@@ -84,7 +85,7 @@ func (s *Server) issueAccess(g sessions.Grant, scopes []string) (*tokenResponse,
 	return &tokenResponse{
 		AccessToken: token,
 		TokenType:   "Bearer",
-		ExpiresIn:   int64(s.Lifetimes.Access / time.Second),
+		ExpiresIn:   int64(lifetime / time.Second),
 		Scope:       scope,
 	}, nil
 }

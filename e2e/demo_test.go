@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +142,39 @@ func TestTheDemoListensOnLoopbackOnly(t *testing.T) {
 		cancel()
 		if err == nil || !strings.Contains(string(out), "--listen") {
 			t.Errorf("--listen %s: %v\n%s", listen, err, out)
+		}
+	}
+}
+
+// The demo has a well-known user and no TLS, so nobody else may reach it; on this computer it answers
+// by every name of it.
+func TestTheDemoAnswersOnLoopbackAndNowhereElse(t *testing.T) {
+	t.Parallel()
+	port := edge.FreePort(t)
+	startDemo(t, t.TempDir(), fmt.Sprintf("localhost:%d", port))
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		response, err := http.Get(fmt.Sprintf("http://%s:%d/mcp", host, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("by %s: %s, want 401", host, response.Status)
+		}
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		network, ok := address.(*net.IPNet)
+		if !ok || network.IP.IsLoopback() || network.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(network.IP.String(), strconv.Itoa(port)), time.Second)
+		if err == nil {
+			conn.Close()
+			t.Errorf("the demo listens on %s", network.IP)
 		}
 	}
 }

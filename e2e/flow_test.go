@@ -180,7 +180,7 @@ func TestSomebodyWhoMayNotComeInIsToldSo(t *testing.T) {
 		says string
 	}{
 		{"an address of another domain", idp.Bob, idp.Bob.Email},
-		{"an address that the provider has not verified", idp.Mallory, "verif"},
+		{"an address that the provider has not verified", idp.Mallory, "not verified"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := w.newOAuthClient(upstream.StreamablePath)

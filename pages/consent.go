@@ -20,6 +20,8 @@ const (
 // Scope is one permission that a client asks for.
 type Scope struct {
 	Name, Description string
+	// Includes names the permissions that come with it.
+	Includes []string
 }
 
 // Consent is the question whether a client may act for a person. Every string but Action, Ticket and
@@ -103,10 +105,15 @@ func newConsentView(v Consent) consentView {
 	// A kind that this package does not know is no reason to leave the warning out.
 	view.PrivateScheme = v.RedirectKind != RedirectHTTPS && !view.Loopback
 	// Beyond this length the address is set smaller, still larger than all other text.
-	view.LongHost = utf8.RuneCountInString(view.RedirectHost) > 32
+	view.LongHost = utf8.RuneCountInString(view.RedirectHost) > 22
 	for _, s := range v.Scopes {
 		scope := Scope{Name: DisplayName(s.Name), Description: sentence(s.Description)}
-		if scope != (Scope{}) {
+		for _, name := range s.Includes {
+			if name = DisplayName(name); name != "" {
+				scope.Includes = append(scope.Includes, name)
+			}
+		}
+		if scope.Name != "" || scope.Description != "" || scope.Includes != nil {
 			view.Scopes = append(view.Scopes, scope)
 		}
 	}

@@ -21,7 +21,7 @@ func friendly() Consent {
 		Action: "/oauth2/consent", Ticket: "mcpct_abc", SiteName: "mcp.example.com",
 		ClientName: "Claude", ClientHost: "claude.ai", RedirectHost: "callback.claude.ai",
 		ResourceName: "GitHub tools", Resource: "https://mcp.example.com/github",
-		Scopes:        []Scope{{"github:read", "Read issues"}, {Name: "github:write"}},
+		Scopes:        []Scope{{Name: "github:read", Description: "Read issues"}, {Name: "github:write"}},
 		ProviderNames: []string{"Google", "GitHub"},
 	}
 }
@@ -75,8 +75,15 @@ func TestConsentSaysWhatIsAsked(t *testing.T) {
 			[]string{"Use the tools of “GitHub tools” as you"}, nil,
 		},
 		{
-			"scopes that show nothing", func(v *Consent) { v.Scopes = []Scope{{"\u200b", "\u202e"}} },
+			"scopes that show nothing", func(v *Consent) { v.Scopes = []Scope{{Name: "\u200b", Description: "\u202e"}} },
 			[]string{"Use the tools of “GitHub tools” as you"}, nil,
+		},
+		{
+			"a scope that includes others",
+			func(v *Consent) {
+				v.Scopes = []Scope{{Name: "admin", Includes: []string{"read", "\u200b", "write\u202e"}}}
+			},
+			[]string{"admin", "includes read, write"}, nil,
 		},
 		{
 			"offline access", func(v *Consent) { v.OfflineAccess = true },
@@ -195,7 +202,7 @@ func FuzzWriteConsent(f *testing.F) {
 		v := Consent{
 			Action: action, Ticket: ticket, SwitchAction: action,
 			ClientName: name, ClientHost: client, RedirectHost: redirect, RedirectKind: RedirectKind(kind),
-			ResourceName: resourceName, Resource: resource, Scopes: []Scope{{scope, description}},
+			ResourceName: resourceName, Resource: resource, Scopes: []Scope{{Name: scope, Description: description, Includes: []string{scope}}},
 			Account: account, SiteName: site, ProviderNames: []string{name}, OfflineAccess: true,
 		}
 		doc := consentDoc(t, v)
@@ -230,7 +237,7 @@ func benign(v Consent) Consent {
 		OfflineAccess: v.OfflineAccess,
 	}
 	for _, s := range view.Scopes {
-		plain.Scopes = append(plain.Scopes, Scope{word(s.Name), word(s.Description)})
+		plain.Scopes = append(plain.Scopes, Scope{Name: word(s.Name), Description: word(s.Description), Includes: slices.Repeat([]string{"word"}, len(s.Includes))})
 	}
 	return plain
 }

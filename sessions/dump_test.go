@@ -50,6 +50,10 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 	if err := v.Spend(t.Context(), "consent", "spent ticket", time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	approval := exampleApproval
+	if err := v.Approve(t.Context(), ada.Key(), approval); err != nil {
+		t.Fatal(err)
+	}
 	a := exampleAccess(c.Now())
 	access := issue(t, v, a)
 	revoke(t, v.Revocations, a.ID, time.Hour)
@@ -90,7 +94,7 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 		"the code": code, "the redeemed code": redeemed, "the refresh token": refresh, "the next refresh token": next,
 		"the cookie": cookie, "the state": state, "the access token": access, "the spent id": "spent ticket",
 		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": string(g.Upstream),
-		"a token's prefix": "mcprt",
+		"a token's prefix": "mcprt", "an approved redirect URI": approval.RedirectURI, "an approved client": approval.ClientName,
 	} {
 		raw := []byte(value)
 		for how, written := range map[string]string{

@@ -19,6 +19,7 @@ type Identity struct {
 	ClientName string
 	Scope      string // space-separated
 	UserIssuer string
+	Assertion  string // all of that, signed
 
 	Grant     sessions.ID // what the person allowed; its revocation ends streams
 	Token     sessions.ID // the one access token
@@ -43,6 +44,7 @@ const (
 	ClientName
 	Scope
 	UserIssuer
+	Assertion
 )
 
 func (id *Identity) claim(c Claim) string {
@@ -61,6 +63,8 @@ func (id *Identity) claim(c Claim) string {
 		return id.Scope
 	case UserIssuer:
 		return id.UserIssuer
+	case Assertion:
+		return id.Assertion
 	}
 	return ""
 }

@@ -48,6 +48,9 @@ func demoFlags() *flag.FlagSet {
 }
 
 func runDemo(fl caddycmd.Flags) (int, error) {
+	if fl.NArg() > 0 {
+		return caddy.ExitCodeFailedStartup, fmt.Errorf("demo takes no argument %q; see caddy demo --help", fl.Arg(0))
+	}
 	caddy.TrapSignals()
 	// Caddy logs from its start on; what it says before the configuration has set the level is
 	// held back and judged by that level.

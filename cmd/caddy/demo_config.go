@@ -25,7 +25,7 @@ func parseDemoListen(listen string) (address string, bind []string, err error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", nil, fmt.Errorf("--listen %q has no port between 1 and 65535", listen)
 	}
-	if host == "" {
+	if host == "" || strings.EqualFold(host, "localhost") {
 		host = "localhost"
 	}
 	if host == "localhost" {
@@ -101,7 +101,7 @@ const demoCaddyfile = `{
 	}
 }
 
-http://%[3]s {
+%[3]s {
 	bind %[4]s
 	mcp_auth {
 		local {
@@ -119,6 +119,18 @@ http://%[3]s {
 }
 `
 
+// sites are the addresses that people may type for the one they were told.
+func (d *demo) sites() []string {
+	host, port, _ := net.SplitHostPort(d.address)
+	sites := []string{"http://" + d.address}
+	if host == "localhost" {
+		for _, ip := range d.bind {
+			sites = append(sites, "http://"+net.JoinHostPort(ip, port))
+		}
+	}
+	return sites
+}
+
 // config makes Caddy's JSON.
 func (d *demo) config() ([]byte, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(d.password), bcrypt.DefaultCost)
@@ -135,7 +147,7 @@ func (d *demo) config() ([]byte, error) {
 			bind[i] = "[" + ip + "]"
 		}
 	}
-	text := fmt.Sprintf(demoCaddyfile, d.storage, logging, d.address, strings.Join(bind, " "),
+	text := fmt.Sprintf(demoCaddyfile, d.storage, logging, strings.Join(d.sites(), ", "), strings.Join(bind, " "),
 		demoUser, hash, d.upstream)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), nil)
 	if err != nil {
