@@ -85,7 +85,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		return err
 	}
 	c.identify(res)
-	c.call.AllowOrigin = origin
+	c.call.AllowOrigin, c.call.Path = origin, path
 	if err := s.vouch(w, c); err != nil {
 		return err
 	}
