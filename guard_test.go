@@ -189,11 +189,14 @@ func TestMessagesThatWouldBeReadTwoWays(t *testing.T) {
 		})
 	}
 	// What an endpoint of the authorization server does must not be done twice either.
-	for method, want := range map[string]bool{"POST": true, "GET": false} {
-		r, _ := request(method, testIssuer+"/oauth2/token", nil)
+	for path, want := range map[string]bool{
+		"/oauth2/token": true, "/oauth2/register": true, "/oauth2/consent": true, "/oauth2/login": true,
+		"/oauth2/auth": false, "/.well-known/oauth-authorization-server": false,
+	} {
+		r, _ := request("GET", testIssuer+path, nil)
 		r.TLS = &tls.ConnectionState{ServerName: "mcp.example.com"}
 		if status, _, _ := serve(t, h, r); (status == 425) != want {
-			t.Errorf("%s to the token endpoint in early data was answered with %d", method, status)
+			t.Errorf("%s in early data was answered with %d", path, status)
 		}
 	}
 }

@@ -192,7 +192,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	path := requestedPath(r)
 	if endpoint := s.auth.Endpoint(path); endpoint != nil {
-		if r.Method != http.MethodGet && sseproxy.EarlyData(r) {
+		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
+			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
+			// but takes the sign-in it belongs to with it.
 			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
 		}
 		if err := h.runtime.load(r.Context()); err != nil {

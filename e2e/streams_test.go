@@ -180,3 +180,33 @@ func (p *protocols) other(want string) bool {
 	}
 	return len(p.seen) == 0
 }
+
+// Directives in front of the guard may change the path; which resource it is is what the client asked for.
+func TestARewriteBeforeTheGuardChangesNoResource(t *testing.T) {
+	t.Parallel()
+	w := prepareWorld(t)
+	if err := w.idp.Start(); err != nil {
+		t.Fatal(err)
+	}
+	site := w.oidcSite()
+	site = replaceOnce(t, site, "resource "+upstream.StreamablePath+" {", "resource /tools/* {")
+	site = replaceOnce(t, site, "resource "+upstream.SSEPath+" "+upstream.MessagePath, "resource /other")
+	w.start("\troute {\n\turi strip_prefix /tools\n" + site + "\t}\n")
+	for _, legacy := range []bool{false, true} {
+		path := "/tools" + upstream.StreamablePath
+		if legacy {
+			path = "/tools" + upstream.SSEPath
+		}
+		client := w.mustConnect(path, newPerson(idp.Alice), mcpclient.Options{LegacySSE: legacy})
+		var who upstream.Identity
+		if err := client.Call(w.ctx, "whoami", nil, &who); err != nil || who.User != idp.Alice.Subject {
+			t.Errorf("%s: whoami answered %+v, %v", path, who, err)
+		}
+	}
+	c := w.newOAuthClient("/tools/mcp")
+	tokens := c.signIn(newPerson(idp.Alice))
+	c.mcp(upstream.StatelessPath, tokens.AccessToken).wantRefused(t, "a token of another resource")
+	if a := c.mcp("/tools"+upstream.StatelessPath, tokens.AccessToken); a.Status != http.StatusOK {
+		t.Errorf("the path that was asked for was answered with %d", a.Status)
+	}
+}
