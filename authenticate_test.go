@@ -28,7 +28,7 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 func TestServiceToken(t *testing.T) {
 	t.Setenv("CI_TOKEN", ciToken)
 	t.Setenv("BACKUP_TOKEN", backupToken)
-	h := newGuardedHandler(t, `
+	h := newModeHandler(t, `
 		token ci {
 			value {env.CI_TOKEN}
 			resource /github/*
@@ -83,7 +83,7 @@ func TestServiceToken(t *testing.T) {
 
 func TestWhoAServiceTokenIs(t *testing.T) {
 	t.Setenv("CI_TOKEN", ciToken)
-	h := newGuardedHandler(t, "token ci {\nvalue {env.CI_TOKEN}\n}\nresource /github {\nscopes read write\n}")
+	h := newModeHandler(t, "token ci {\nvalue {env.CI_TOKEN}\n}\nresource /github {\nscopes read write\n}")
 	r, repl := request("POST", "http://mcp.internal/github", bearer(ciToken))
 	status, _, got := serve(t, h, r)
 	if status != 204 || got.Header.Get("X-Forwarded-User") != "token:ci" || got.Header.Get("X-Forwarded-Email") != "" {
@@ -217,7 +217,7 @@ func (idp *testIDP) token(t *testing.T, changes map[string]any) string {
 func TestExternalAuthorizationServer(t *testing.T) {
 	t.Setenv("CI_TOKEN", ciToken)
 	idp := newTestIDP(t)
-	h := newGuardedHandler(t, `
+	h := newModeHandler(t, `
 		issuer `+testIssuer+`
 		authorization_server `+idp.URL+` {
 			required_scopes mcp:use
@@ -273,7 +273,7 @@ func TestExternalAuthorizationServer(t *testing.T) {
 
 func TestExternalMetadata(t *testing.T) {
 	idp := newTestIDP(t)
-	h := newGuardedHandler(t, "issuer "+testIssuer+"\nauthorization_server "+idp.URL+" {\nrequired_scopes mcp:use\n}\nallow any\nresource /github/*")
+	h := newModeHandler(t, "issuer "+testIssuer+"\nauthorization_server "+idp.URL+" {\nrequired_scopes mcp:use\n}\nallow any\nresource /github/*")
 	get := func(path string) (int, map[string]any) {
 		t.Helper()
 		w := httptest.NewRecorder()
@@ -305,7 +305,7 @@ func TestExternalMetadata(t *testing.T) {
 func TestWhileTheAuthorizationServerIsDown(t *testing.T) {
 	idp := newTestIDP(t)
 	idp.down.Store(true)
-	h := newGuardedHandler(t, "issuer "+testIssuer+"\nauthorization_server "+idp.URL+"\nallow any")
+	h := newModeHandler(t, "issuer "+testIssuer+"\nauthorization_server "+idp.URL+"\nallow any")
 	token := idp.token(t, map[string]any{"aud": testIssuer})
 	status, header, got := serve(t, h, requestFrom("203.0.113.9", "POST", testIssuer+"/mcp", bearer(token)))
 	if status != 503 || header.Get("Retry-After") == "" || got != nil {

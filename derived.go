@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 )
 
 // maxDerivedSites bounds how many issuers, and how many spellings of hosts, one handler keeps that were
@@ -51,6 +53,10 @@ func (h *Handler) site(r *http.Request) (*site, error) {
 	}
 	if err := parsed.claimedBy(r); err != nil {
 		return nil, err
+	}
+	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" && r.TLS == nil && h.hints.due(time.Now()) {
+		h.logger.Warn("a proxy in front of this site asks for it by a loopback address, and clients will be told that address; "+
+			"add \"issuer https://<public host>\" to the mcp_auth block", zap.String("forwarded_host", forwarded))
 	}
 	return h.derive(key, parsed)
 }

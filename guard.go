@@ -82,16 +82,17 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 
 // pass hands on a request whose caller is known, or need not be.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
+	if !s.open && !res.Hierarchy.Sufficient(c.access.Scope) {
+		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.access.Scope))
+	}
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
 	if err := h.limitBody(r); err != nil {
 		return err
 	}
-	if !s.open && !res.Hierarchy.Sufficient(c.access.Scope) {
-		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.access.Scope))
-	}
 	c.identify(res)
+	c.call.Path = path
 	if err := s.vouch(w, c); err != nil {
 		return err
 	}

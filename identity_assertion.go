@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -96,7 +95,7 @@ func (s *site) vouch(w http.ResponseWriter, c *caller) error {
 		w.Header().Set("Retry-After", retryWhenOverloaded)
 		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
 	}
-	return caddyhttp.Error(http.StatusInternalServerError, err)
+	return turnAway(reasonUnavailable, http.StatusInternalServerError, err)
 }
 
 // parseIdentityAssertion reads how upstreams learn who is calling in a signed form. Syntax:

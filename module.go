@@ -154,13 +154,13 @@ func (h *Handler) complete() error {
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {
 		return err
 	}
-	if h.guarding, err = h.Options.settings(); err != nil {
-		return err
-	}
 	if h.profiles, err = h.Options.clientLifetimes(h.lifetimes); err != nil {
 		return err
 	}
 	if err := h.IdentityAssertion.check(); err != nil {
+		return err
+	}
+	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
 	p := h.protection()
@@ -204,7 +204,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		document(w, r)
 		return nil
 	case endpoint != nil:
-		if r.Method != http.MethodGet && sseproxy.EarlyData(r) {
+		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
+			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
+			// but takes the sign-in it belongs to with it.
 			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
 		}
 		if err := h.runtime.load(r.Context()); err != nil {

@@ -11,9 +11,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// newGuardedHandler makes a handler without providers from the lines of an mcp_auth block, on a memory
+// newModeHandler makes a handler without providers from the lines of an mcp_auth block, on a memory
 // store.
-func newGuardedHandler(tb testing.TB, block string) *Handler {
+func newModeHandler(tb testing.TB, block string) *Handler {
 	tb.Helper()
 	d := caddyfile.NewTestDispenser("mcp_auth {\n" + block + "\n}")
 	d.Next()
@@ -84,7 +84,7 @@ func TestNetworkGate(t *testing.T) {
 		{"the resource's networks and not the site's", "allow_network 10.9.0.0/16\nresource /github {\nallow_network 10.0.0.0/8\n}\n", inside, "/github/mcp", 403, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newGuardedHandler(t, tc.block)
+			h := newModeHandler(t, tc.block)
 			r := requestFrom(tc.addr, "POST", "http://mcp.internal"+tc.path, http.Header{
 				"X-Forwarded-User": {"mallory"}, "X-Forwarded-For": {"10.0.0.7"}, "Authorization": {"Bearer the upstream's own"},
 			})
@@ -104,7 +104,7 @@ func TestNetworkGate(t *testing.T) {
 
 // A page that somebody inside opens must not reach what only their network opens.
 func TestAnOpenSiteRefusesForeignPages(t *testing.T) {
-	h := newGuardedHandler(t, "allow_network 10.0.0.0/8")
+	h := newModeHandler(t, "allow_network 10.0.0.0/8")
 	for origin, want := range map[string]int{"https://evil.example": 403, "null": 403, "http://localhost:6274": 204} {
 		r := requestFrom("10.0.0.7", "POST", "http://mcp.internal/mcp", http.Header{"Origin": {origin}})
 		if status, _, got := serve(t, h, r); status != want || (got != nil) != (want == 204) {

@@ -23,57 +23,56 @@ const resourceMethods = "GET, POST, DELETE, OPTIONS"
 var (
 	errNotAdmitted = errors.New("user is not on the allow-list any more")
 	errNetwork     = errors.New("address is in no network that is let in")
+	errScope       = errors.New("access token lacks a scope that this resource requires")
 	errThrottled   = errors.New("too many access tokens from this address that were never issued")
 )
 
 // challenges are the refusals that a client can do something about (RFC 6750, section 3.1). Without
 // credentials no error code is due.
 var challenges = map[sseproxy.Reason]struct {
-	status      int
-	code        string
-	err         error
-	description string // for people who look at the answer
+	status int
+	code   string
+	err    error
 }{
-	reasonTokenInQuery: {http.StatusBadRequest, "invalid_request", errors.New("access token in the query string"), ""},
-	reasonTwoTokens:    {http.StatusBadRequest, "invalid_request", errors.New("several Authorization headers"), ""},
-	reasonNoToken:      {http.StatusUnauthorized, "", errors.New("no access token"), ""},
-	reasonBadToken:     {http.StatusUnauthorized, "invalid_token", errors.New("access token not valid here"), ""},
-	reasonExpired:      {http.StatusUnauthorized, "invalid_token", errors.New("access token expired"), ""},
-	reasonRevoked:      {http.StatusUnauthorized, "invalid_token", errors.New("access token revoked"), ""},
-	reasonAudience:     {http.StatusUnauthorized, "invalid_token", errors.New("access token of another resource"), ""},
-	reasonScope:        {http.StatusForbidden, "insufficient_scope", errors.New("access token lacks a required scope"), "The access token lacks a scope that this resource requires"},
+	reasonTokenInQuery: {http.StatusBadRequest, "invalid_request", errors.New("access token in the query string")},
+	reasonTwoTokens:    {http.StatusBadRequest, "invalid_request", errors.New("several Authorization headers")},
+	reasonNoToken:      {http.StatusUnauthorized, "", errors.New("no access token")},
+	reasonBadToken:     {http.StatusUnauthorized, "invalid_token", errors.New("access token not valid here")},
+	reasonExpired:      {http.StatusUnauthorized, "invalid_token", errors.New("access token expired")},
+	reasonRevoked:      {http.StatusUnauthorized, "invalid_token", errors.New("access token revoked")},
+	reasonAudience:     {http.StatusUnauthorized, "invalid_token", errors.New("access token of another resource")},
 }
 
 // refuse answers with a challenge (RFC 6750, section 3). The status travels as an error, so that
 // handle_errors may add a body; the challenge stays.
 func refuse(w http.ResponseWriter, s *site, res *resource, path string, reason sseproxy.Reason) error {
-	return refuseFor(w, s, res, path, reason, res.scope)
+	c := challenges[reason]
+	challenge(w, s, res, path, oauthmeta.Challenge{Scope: res.scope, Error: c.code})
+	return turnAway(reason, c.status, c.err)
 }
 
 // refuseScope answers a good token that may too little (RFC 6750, section 3.1; MCP authorization,
 // "Scope Challenge Handling"). Everything that is needed is named at once, so that the person is
 // asked once.
 func refuseScope(w http.ResponseWriter, s *site, res *resource, path, needed string) error {
-	return refuseFor(w, s, res, path, reasonScope, needed)
+	challenge(w, s, res, path, oauthmeta.Challenge{
+		Scope:            needed,
+		Error:            "insufficient_scope",
+		ErrorDescription: "The access token lacks a scope that this resource requires",
+	})
+	return turnAway(reasonScope, http.StatusForbidden, errScope)
 }
 
-// refuseFor is refuse for a request that needs scope.
-func refuseFor(w http.ResponseWriter, s *site, res *resource, path string, reason sseproxy.Reason, scope string) error {
-	c := challenges[reason]
-	challenge := oauthmeta.Challenge{
-		ResourceMetadata: oauthmeta.MetadataURL(s.metadataResource(res, path)),
-		Scope:            scope,
-		Error:            c.code,
-		ErrorDescription: c.description,
-	}
-	if len(s.resources.authorizationServers) == 0 {
-		// A token is not to be had by OAuth, and a client must not begin to look for a way.
-		challenge = oauthmeta.Challenge{Realm: s.realm, Error: c.code, ErrorDescription: c.description}
-	}
+func challenge(w http.ResponseWriter, s *site, res *resource, path string, c oauthmeta.Challenge) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("WWW-Authenticate", challenge.String())
-	return turnAway(reason, c.status, c.err)
+	if len(s.resources.authorizationServers) > 0 {
+		c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+	} else {
+		// A token is not to be had by OAuth, and a client must not begin to look for a way.
+		c.Realm, c.Scope = s.realm, ""
+	}
+	h.Set("WWW-Authenticate", c.String())
 }
 
 func neededScope(err error) string {

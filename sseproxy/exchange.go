@@ -21,7 +21,7 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	since  uint64 // state of the registry when the request came
 	method string
-	path   string
+	path   string // that the client asked for
 	origin string // for Access-Control-Allow-Origin
 
 	session     sessionHeader
@@ -144,8 +144,9 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 		return nil
 	}
 	delete(h, "Content-Length")
-	id, path := x.id, x.path
-	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(uri, path, id) }}
+	// What comes between here and the upstream has altered the request in place by now.
+	id, path, prefix := x.id, x.path, strippedPrefix(x.path, x.request.URL.Path)
+	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix), path, id) }}
 }
 
 func encoded(h http.Header) bool {

@@ -131,6 +131,9 @@ type Call struct {
 	// the upstream's alone.
 	AllowOrigin string
 
+	// Path is what the client asked for, where that has been rewritten since. Empty is the request's own.
+	Path string
+
 	exchange exchange
 }
 
@@ -138,20 +141,24 @@ type Call struct {
 // nil for a stream that was ended before its time. It alters r's header. id must not change before Serve
 // returns.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) error {
-	return g.serve(new(exchange), w, r, id, "", next)
+	return g.serve(new(exchange), w, r, id, next)
 }
 
 // ServeCall is Serve for a Call.
 func (g *Guard) ServeCall(w http.ResponseWriter, r *http.Request, c *Call, next Handler) error {
-	return g.serve(&c.exchange, w, r, &c.Identity, c.AllowOrigin, next)
+	c.exchange.origin, c.exchange.path = c.AllowOrigin, c.Path
+	return g.serve(&c.exchange, w, r, &c.Identity, next)
 }
 
-func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *Identity, origin string, next Handler) (err error) {
+func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *Identity, next Handler) (err error) {
 	// Any answer but that to HEAD may turn out to be a stream, whatever the request says it accepts, so
 	// each request can be ended. What else a stream needs is made when the answer turns out to be one.
 	ctx, cancel := context.WithCancelCause(r.Context())
-	x.ResponseWriter, x.guard, x.id, x.cancel, x.origin = w, g, id, cancel, origin
-	x.since, x.method, x.path = g.streams.ends.Load(), r.Method, r.URL.Path
+	x.ResponseWriter, x.guard, x.id, x.cancel = w, g, id, cancel
+	x.since, x.method = g.streams.ends.Load(), r.Method
+	if x.path == "" {
+		x.path = r.URL.Path
+	}
 	defer x.finish(&err)
 	g.prepare(r.Header, id, x.values[:])
 	if g.sessions != nil {
