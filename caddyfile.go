@@ -257,14 +257,6 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			o.Allow = new(Allow)
 		}
 		return true, parseAllow(d, o.Allow)
-	case "authorization_server":
-		server, err := parseAuthorizationServer(d)
-		o.AuthorizationServers = append(o.AuthorizationServers, server)
-		return true, err
-	case "token":
-		token, err := parseToken(d)
-		o.Tokens = append(o.Tokens, token)
-		return true, err
 	case "clients":
 		if o.Clients == nil {
 			o.Clients = new(Clients)
@@ -312,7 +304,7 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 	if known, err := o.GuardOptions.unmarshalOption(d); known || err != nil {
 		return known, err
 	}
-	if known, err := o.Networks.unmarshalOption(d); known || err != nil {
+	if known, err := o.unmarshalProtection(d); known || err != nil {
 		return known, err
 	}
 	if _, err := caddy.GetModule("mcp_auth.providers." + name); err != nil {

@@ -3,6 +3,8 @@ package mcpauth
 import (
 	"errors"
 	"fmt"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // protection is what keeps strangers out of a site, as the configuration has it.
@@ -86,4 +88,20 @@ func (p protection) check(resources []*Resource) error {
 		}
 	}
 	return nil
+}
+
+// unmarshalProtection reads one of the ways to protect a site that do without signing in. It reports
+// whether it was one.
+func (o *Options) unmarshalProtection(d *caddyfile.Dispenser) (known bool, err error) {
+	switch d.Val() {
+	case "authorization_server":
+		server, err := parseAuthorizationServer(d)
+		o.AuthorizationServers = append(o.AuthorizationServers, server)
+		return true, err
+	case "token":
+		token, err := parseToken(d)
+		o.Tokens = append(o.Tokens, token)
+		return true, err
+	}
+	return o.Networks.unmarshalOption(d)
 }

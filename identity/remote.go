@@ -2,10 +2,8 @@ package identity
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -48,22 +46,7 @@ func (r *Remote) Post(ctx context.Context, address string, form url.Values, prep
 	if prepare != nil {
 		prepare(req)
 	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return cause(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return statusError(resp.StatusCode)
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return cause(err)
-	}
-	if json.Unmarshal(body, into) != nil {
-		return errNotJSON
-	}
-	return nil
+	return doJSON(r.client, req, into)
 }
 
 // Kept is a document that an issuer publishes: fetched when it is first needed, by one caller for
