@@ -72,6 +72,8 @@ func TestTheExampleAdaptsAndIsFormatted(t *testing.T) {
 	t.Setenv("NIGHTLY_REPORT_SECRET", "only-for-this-test-0123456789abcdef")
 	t.Setenv("OIDC_CLIENT_ID", "edge")
 	t.Setenv("OIDC_CLIENT_SECRET", "only-for-this-test")
+	t.Setenv("GITHUB_CLIENT_ID", "edge")
+	t.Setenv("GITHUB_CLIENT_SECRET", "only-for-this-test")
 	var config caddy.Config
 	if err := json.Unmarshal(result, &config); err != nil {
 		t.Fatal(err)

@@ -71,8 +71,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	switch {
 	case c.access.Resource != res.URI:
 		return refuse(w, s, res, path, reasonAudience)
-	case !s.policy.Allows(c.access.Email, c.access.Groups),
-		res.Policy != nil && !res.Policy.Allows(c.access.Email, c.access.Groups):
+	case !s.admits(&c.access, res):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
 	}
 	if !res.Hierarchy.Sufficient(c.access.Scope) {
@@ -93,4 +92,13 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		repl.Map(c.placeholder)
 	}
 	return s.guard.ServeCall(w, r, &c.call, next)
+}
+
+// admits compares the owner of a token with the configuration as it is now. A client that acts in its own
+// name is no person for the allow-lists, not even for "allow any": it is its entry that admits it.
+func (s *site) admits(a *sessions.Access, res *resource) bool {
+	if a.UserIssuer == s.issuer {
+		return s.machines.Admits(a.ClientID, res.URI)
+	}
+	return s.policy.Allows(a.Email, a.Groups) && (res.Policy == nil || res.Policy.Allows(a.Email, a.Groups))
 }
