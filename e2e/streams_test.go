@@ -16,6 +16,7 @@ func TestClientsOverEveryProtocolBehindAPrefix(t *testing.T) {
 	w := newStreamWorld(t, true)
 	for name, transport := range w.protocols() {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			for _, legacy := range []bool{false, true} {
 				path := "/tools" + upstream.StreamablePath
 				if legacy {
@@ -46,6 +47,7 @@ func TestTheLifeOfAStreamOverEveryProtocol(t *testing.T) {
 	for name, transport := range w.protocols() {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			t.Run(name+" "+method, func(t *testing.T) {
+				w := w.in(t)
 				token, c, tokens := w.token(idp.Alice)
 
 				r := w.open(transport, method, token)
