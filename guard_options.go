@@ -7,8 +7,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/throttle"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // GuardOptions are the settings of what stands before the protected resources. Numbers of which zero
@@ -76,8 +76,8 @@ type guardSettings struct {
 	grace, heartbeat time.Duration
 	limits           sseproxy.Limits
 	origins          []string
-	maxBody          int64              // 0: none
-	badTokens        *throttle.Throttle // nil: no limit
+	maxBody          int64             // 0: none
+	badTokens        *throttle.Limiter // nil: no limit
 	upgrades         bool
 }
 

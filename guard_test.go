@@ -2,11 +2,9 @@ package mcpauth
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -201,55 +199,6 @@ func TestMessagesThatWouldBeReadTwoWays(t *testing.T) {
 	}
 }
 
-func TestTheIssuerIsDerivedFromWhatCannotLie(t *testing.T) {
-	h := newDerivedHandler(t)
-	onLoopback, elsewhere := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8080}
-	for _, tc := range []struct {
-		name   string
-		host   string
-		server string // name in the TLS handshake; "" is no TLS
-		local  net.Addr
-		issuer string
-		status int
-	}{
-		{"TLS for the host", "mcp.example.com", "mcp.example.com", elsewhere, "https://mcp.example.com", 0},
-		{"TLS for the host in capitals", "MCP.example.com:443", "mcp.example.com", elsewhere, "https://mcp.example.com", 0},
-		{"TLS for another host", "mcp.example.com", "other.example.com", elsewhere, "", 421},
-		{"TLS without a name", "mcp.example.com", "-", elsewhere, "", 421},
-		{"no TLS", "mcp.example.com", "", elsewhere, "", 500},
-		{"loopback", "localhost:8080", "", onLoopback, "http://localhost:8080", 0},
-		{"loopback over HTTP/3", "localhost:8080", "localhost", &net.UDPAddr{IP: net.IPv6loopback}, "https://localhost:8080", 0},
-		{"a name of loopback from elsewhere", "localhost:8080", "", elsewhere, "", 500},
-		{"another name on loopback", "mcp.example.com", "", onLoopback, "", 500},
-		{"no host", "", "", onLoopback, "", 400},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			for range 2 { // what the first request left behind must not let the next one in
-				r := httptest.NewRequest("GET", "/", nil)
-				r.Host = tc.host
-				if tc.server != "" {
-					r.TLS = &tls.ConnectionState{ServerName: strings.Trim(tc.server, "-"), HandshakeComplete: true}
-				}
-				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, tc.local))
-				s, err := h.site(r)
-				var failed caddyhttp.HandlerError
-				switch {
-				case tc.status == 500:
-					if !errors.Is(err, errIssuerUnknown) {
-						t.Errorf("got %v, want %v", err, errIssuerUnknown)
-					}
-				case tc.status != 0:
-					if !errors.As(err, &failed) || failed.StatusCode != tc.status {
-						t.Errorf("got %v, want status %d", err, tc.status)
-					}
-				case err != nil || s.issuer != tc.issuer:
-					t.Errorf("got %v, %v; want %s", s, err, tc.issuer)
-				}
-			}
-		})
-	}
-}
-
 // A host that a request may claim once must not vouch for those that may not.
 func TestADerivedHostVouchesForNobody(t *testing.T) {
 	h := newDerivedHandler(t)
@@ -264,21 +213,6 @@ func TestADerivedHostVouchesForNobody(t *testing.T) {
 	}
 	if err := ask("other.example.com"); err == nil {
 		t.Error("a request with another server name got the site")
-	}
-}
-
-func TestDerivedSitesAreBounded(t *testing.T) {
-	h := newDerivedHandler(t)
-	for i := range maxDerivedSites + 10 {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Host = "n" + strconv.Itoa(i) + ".example.com"
-		r.TLS = &tls.ConnectionState{ServerName: r.Host}
-		if s, err := h.site(r); err != nil || s.issuer != "https://"+r.Host {
-			t.Fatalf("got %v, %v", s, err)
-		}
-	}
-	if n := len(*h.derived.hosts.Load()); n > maxDerivedSites || len(h.derived.sites) > maxDerivedSites {
-		t.Errorf("%d hosts and %d sites are kept", n, len(h.derived.sites))
 	}
 }
 

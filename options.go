@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -44,6 +45,13 @@ type Options struct {
 
 	// MCP clients that the operator registered.
 	KnownClients []*Client `json:"known_clients,omitempty"`
+
+	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
+	IDJAG []*IDJAG `json:"id_jag,omitempty"`
+
+	// Refuse to let devices without a browser be authorized from another one, by a code that a person
+	// types (RFC 8628). Default: `false`.
+	DeviceFlowDisabled bool `json:"device_flow_disabled,omitempty"`
 
 	// Where sessions are kept: a module in the namespace `mcp_auth.stores`. Default: `caddy`, the
 	// storage that Caddy itself is configured with.
@@ -218,6 +226,10 @@ func (o *Options) inherit(d *Options) {
 	if o.policy == nil {
 		o.policy = d.policy
 	}
+	if len(o.IDJAG) == 0 {
+		o.IDJAG = d.IDJAG
+	}
+	o.DeviceFlowDisabled = o.DeviceFlowDisabled || d.DeviceFlowDisabled
 	if o.store == nil {
 		o.store = d.store
 	}
@@ -290,11 +302,17 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 // must not become an empty secret.
 func secretValue(s string) (string, error) {
 	value, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
-	if err != nil {
-		return "", fmt.Errorf("resolving %s: %w", s, err)
+	if err == nil && value != "" {
+		return value, nil
 	}
-	if value == "" {
-		return "", fmt.Errorf("%s is empty", s)
+	if s == "" {
+		return "", errors.New("it is empty")
 	}
-	return value, nil
+	// Anything but one placeholder may hold a part of the secret itself, which no error shows.
+	inner := strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}")
+	known := strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")
+	if !known || len(inner) != len(s)-2 || strings.ContainsAny(inner, "{}") {
+		return "", errors.New("it has a placeholder that stands for nothing; write {env.NAME} or {file./path} alone")
+	}
+	return "", fmt.Errorf("%s stands for nothing: it is not set, or is empty", s)
 }

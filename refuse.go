@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/throttle"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // resourceMethods is what scripts of other origins may do at a protected resource.

@@ -30,6 +30,7 @@ type site struct {
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
+	machines  authserver.Machines
 	networks  *access.Networks
 	external  external.Servers
 	tokens    *access.ServiceTokens
@@ -66,8 +67,16 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+	machines, err := machinesOf(h.clients.config.Static, h.clients.shared, resources)
+	if err != nil {
+		return nil, err
+	}
+	idJAG, err := idJAGIssuers(issuer, h.IDJAG, h.providers)
+	if err != nil {
+		return nil, err
+	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault,
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines,
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
@@ -114,6 +123,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
 		Domains:       h.domains,
+		Machines:      machines,
+		IDJAG:         idJAG,
+		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,

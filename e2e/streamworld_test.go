@@ -60,6 +60,13 @@ func newStreamWorld(t *testing.T, secure bool, extra ...string) *streamWorld {
 	return w
 }
 
+// in is the world for a part of its test.
+func (w *streamWorld) in(t *testing.T) *streamWorld {
+	part := *w.world
+	part.t = t
+	return &streamWorld{world: &part, raw: w.raw, site: w.site}
+}
+
 // token signs somebody in and returns their access token for /tools, and the client that has it.
 func (w *streamWorld) token(u idp.User) (string, *oauthClient, answer) {
 	w.t.Helper()
@@ -125,6 +132,8 @@ func (w *streamWorld) ask(transport http.RoundTripper, method, path, token strin
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	req.Header.Set("Accept-Encoding", "zstd, gzip")
+	// A reload closes idle connections. With this header, which is not sent, the transport tries again.
+	req.Header["X-Idempotency-Key"] = nil
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		w.t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/throttle"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 const (
@@ -49,7 +49,7 @@ type Local struct {
 	byEmail  map[string]int
 	now      func() time.Time
 
-	clients, pairs, emails *throttle.Throttle
+	clients, pairs, emails *throttle.Limiter
 
 	slots   chan struct{} // hashing takes a core each; the others are needed for requests
 	waiting atomic.Int32

@@ -107,13 +107,13 @@ func rebase(uri, prefix string) string {
 	if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
 		return uri
 	}
-	if _, rest, ok := strings.Cut(uri, "//"); ok && parsed.Host != "" {
+	if _, rest, ok := strings.Cut(uri, "//"); ok && (parsed.Host != "" || strings.HasPrefix(uri, "//")) {
 		uri = "/"
 		if start := strings.IndexAny(rest, "/?#"); start >= 0 {
 			uri += strings.TrimLeft(rest[start:], "/") // two slashes would make the next name a host
 		}
 	}
-	if !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, "//") || strings.HasPrefix(uri, prefix+"/") {
+	if !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, prefix+"/") {
 		return uri
 	}
 	return prefix + uri

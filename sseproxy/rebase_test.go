@@ -42,6 +42,7 @@ func TestRebase(t *testing.T) {
 		{"the edge's address over plain http", "http://mcp.example/tools/messages", "/tools", "/tools/messages"},
 		{"an address without a scheme", "//127.0.0.1:3000/messages", "/tools", "/tools/messages"},
 		{"an address that hides another", "http://a.example//evil.example/m", "", "/evil.example/m"},
+		{"an empty address", "///evil.example/m", "/tools", "/tools/evil.example/m"},
 		{"another scheme", "ws://a.example/m", "/tools", "ws://a.example/m"},
 		{"no URI", "http://[x", "/tools", "http://[x"},
 	} {
@@ -86,4 +87,29 @@ func TestEndpointsBehindAPrefix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Wherever an upstream says that messages go, they go to the edge.
+func FuzzRebase(f *testing.F) {
+	f.Add("/messages?sessionId=1", "/tools")
+	f.Add("http://127.0.0.1:3000//messages#x", "")
+	f.Add("//evil.example?x", "/a/b")
+	base, err := url.Parse("https://mcp.example/tools/sse")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, uri, requested string) {
+		prefix := strippedPrefix(requested+"/sse", "/sse")
+		if prefix != "" && (prefix[0] != '/' || strings.HasPrefix(prefix, "//") || strings.HasSuffix(prefix, "/")) {
+			t.Fatalf("%q gave the prefix %q", requested, prefix)
+		}
+		parsed, err := url.Parse(uri)
+		if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
+			return
+		}
+		target, err := base.Parse(rebase(uri, prefix))
+		if err == nil && target.Host != base.Host && parsed.Host != "" {
+			t.Errorf("%q became %q", uri, target)
+		}
+	})
 }

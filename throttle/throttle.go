@@ -1,4 +1,5 @@
-// Package throttle limits how often somebody may try, in bounded memory.
+// Package throttle counts attempts: passwords, guessed codes, requests that cost something. It keeps its
+// counts in memory, bounded, each process for itself: it slows guessing down and remembers nobody for long.
 package throttle
 
 import (
@@ -8,10 +9,10 @@ import (
 	"time"
 )
 
-// Throttle counts attempts per key in token buckets. It remembers at most limit keys and forgets
-// the one that was unused the longest, so that a flood of keys cannot fill the memory. It is safe for
-// concurrent use.
-type Throttle struct {
+// Limiter counts attempts per key in token buckets. It remembers at most limit keys and forgets
+// the one that was unused the longest, so that a flood of keys cannot fill the memory. It is safe
+// for concurrent use.
+type Limiter struct {
 	burst int           // attempts at once
 	every time.Duration // one more attempt each
 	limit int
@@ -27,14 +28,14 @@ type bucket struct {
 	full time.Time
 }
 
-// New returns a throttle that lets each key try burst times at once, and once more every so often. It
-// remembers at most limit keys.
-func New(burst int, every time.Duration, limit int) *Throttle {
-	return &Throttle{burst: burst, every: every, limit: limit, buckets: make(map[string]*list.Element)}
+// New returns a limiter that allows burst attempts at once and one more after each every, for each of at
+// most limit keys.
+func New(burst int, every time.Duration, limit int) *Limiter {
+	return &Limiter{burst: burst, every: every, limit: limit, buckets: make(map[string]*list.Element)}
 }
 
 // Take uses up one attempt. If none is left it uses none, and returns how long to wait for one.
-func (t *Throttle) Take(key string, now time.Time) (wait time.Duration) {
+func (t *Limiter) Take(key string, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.bucket(key)
@@ -50,7 +51,7 @@ func (t *Throttle) Take(key string, now time.Time) (wait time.Duration) {
 }
 
 // GiveBack returns an attempt that turned out to be a good one.
-func (t *Throttle) GiveBack(key string) {
+func (t *Limiter) GiveBack(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.buckets[key]; ok {
@@ -59,7 +60,7 @@ func (t *Throttle) GiveBack(key string) {
 	}
 }
 
-func (t *Throttle) bucket(key string) *bucket {
+func (t *Limiter) bucket(key string) *bucket {
 	if e, ok := t.buckets[key]; ok {
 		t.byUse.MoveToFront(e)
 		return e.Value.(*bucket)
