@@ -3,7 +3,6 @@ package mcpauth
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -331,33 +330,4 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		return true, d.WrapErr(err)
 	}
 	return true, nil
-}
-
-// oneArg reads the single argument of an option that is given once.
-func oneArg(d *caddyfile.Dispenser, target *string) error {
-	name := d.Val()
-	if *target != "" {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(target) || *target == "" {
-		return d.Errf("%s takes one value", name)
-	}
-	return nil
-}
-
-func parseDuration(d *caddyfile.Dispenser, target *caddy.Duration) error {
-	name := d.Val()
-	var text string
-	if *target != 0 {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(&text) {
-		return d.Errf("%s takes one duration, such as 1h or 30d", name)
-	}
-	value, err := caddy.ParseDuration(text)
-	if err != nil || value < time.Second {
-		return d.Errf("%s: %q is not a duration of at least 1s; write, for example, 1h or 30d", name, text)
-	}
-	*target = caddy.Duration(value)
-	return nil
 }

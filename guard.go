@@ -42,7 +42,6 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	c := new(caller)
 	c.call.AllowOrigin = origin
 	if s.open {
-		c.access.Resource = res.URI
 		return h.pass(w, r, s, res, path, c, next)
 	}
 	if sseproxy.TokenInQuery(r) {
@@ -91,12 +90,16 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if err := h.limitBody(r); err != nil {
 		return err
 	}
-	c.identify(res)
 	c.call.Path = path
+	if s.open {
+		c.call.Identity.Resource = res.URI
+		return s.guard.ServeCall(w, r, &c.call, next)
+	}
+	c.identify(res)
 	if err := s.vouch(w, c); err != nil {
 		return err
 	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !s.open {
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
 	return s.guard.ServeCall(w, r, &c.call, next)

@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -224,5 +225,33 @@ func TestASiteReplacesWhereTokensComeFrom(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// Nobody is known on an open site, so nothing that hangs on a person or a token may end a stream.
+func TestStreamsOfAnOpenSite(t *testing.T) {
+	h := newModeHandler(t, "allow_network 10.0.0.0/8\nstreams {\nmax_per_user 1\n}")
+	const event = "data: hello\n\n"
+	var nested func(depth int) caddyhttp.Handler
+	nested = func(depth int) caddyhttp.Handler {
+		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.WriteHeader(http.StatusOK)
+			if depth > 0 {
+				// While this stream is open, somebody else opens one.
+				other := requestFrom("10.0.0.8", "GET", "http://mcp.internal/mcp", http.Header{"Accept": {"text/event-stream"}})
+				answer := httptest.NewRecorder()
+				if err := h.ServeHTTP(answer, other, nested(depth-1)); err != nil || answer.Code != 200 || answer.Body.String() != event {
+					t.Errorf("stream %d: %d %q, %v", depth, answer.Code, answer.Body, err)
+				}
+			}
+			_, err := w.Write([]byte(event))
+			return err
+		})
+	}
+	w := httptest.NewRecorder()
+	r := requestFrom("10.0.0.7", "GET", "http://mcp.internal/mcp", http.Header{"Accept": {"text/event-stream"}})
+	if err := h.ServeHTTP(w, r, nested(2)); err != nil || w.Body.String() != event {
+		t.Errorf("got %q, %v", w.Body, err)
 	}
 }

@@ -85,16 +85,17 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if s.origins, err = sseproxy.NewOrigins(issuer, h.guarding.origins); err != nil {
 		return nil, err
 	}
-	binding := sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer}
+	binding, limits := sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer}, h.guarding.limits
 	if s.open {
-		binding.Tagger = nil // there are no users to bind sessions to
+		// There are no users whom a session could be bound to, or whose streams could be counted.
+		binding.Tagger, limits.PerUser = nil, 0
 	}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
-		Limits:       h.guarding.limits,
+		Limits:       limits,
 		Upgrades:     h.guarding.upgrades,
 		OnEnd:        streamEnded,
 		OnRefuse:     requestRefused,
