@@ -64,11 +64,11 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, external.ErrUnavailable):
 		w.Header().Set("Retry-After", retryWhenOverloaded)
 		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
-	case errors.Is(err, sessions.ErrExpired):
+	case errors.Is(err, sessions.ErrExpired), errors.Is(err, external.ErrExpired):
 		return refuse(w, s, res, path, reasonExpired)
 	case errors.Is(err, sessions.ErrRevoked):
 		return refuse(w, s, res, path, reasonRevoked)
-	case errors.Is(err, errAudience):
+	case errors.Is(err, errAudience), errors.Is(err, external.ErrAudience):
 		return refuse(w, s, res, path, reasonAudience)
 	case errors.Is(err, errNotAdmitted):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)

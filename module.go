@@ -25,6 +25,9 @@ func init() {
 // resources behind it: it answers its own endpoints, checks the token of every other request and
 // calls the next handler, which is usually `reverse_proxy`.
 //
+// In place of its own authorization server it can trust somebody else's, and it can protect a site by
+// tokens for programs and by networks, together with people who sign in or alone.
+//
 // Its endpoints are the metadata documents below `/.well-known/` (RFC 9728, RFC 8414, OpenID
 // Connect Discovery) and
 //
@@ -41,7 +44,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.auth.user.id}` | The person's subject at the identity provider
+// `{http.auth.user.id}` | The person's subject at the identity provider; `token:<name>` for a service token
 // `{http.auth.user.email}` | The verified e-mail address
 // `{http.auth.user.name}` | The person's name
 // `{http.auth.user.groups}` | The person's groups, separated by commas

@@ -51,7 +51,7 @@ func (ss Servers) Issuers() []string {
 }
 
 // Check returns what token says if it is good for the resource that here recognises by a value of
-// aud. The error wraps [ErrInvalid] or [ErrUnavailable], or is a *[MissingScope] together with the
+// aud. The error wraps [ErrInvalid], perhaps as [ErrExpired] or [ErrAudience], or [ErrUnavailable], or is a *[MissingScope] together with the
 // token. Texts of errors are for the log, and hold nothing of the token.
 func (ss Servers) Check(ctx context.Context, token string, here func(audience string) bool) (*Token, error) {
 	err := fmt.Errorf("%w: nobody's", ErrInvalid)
@@ -92,7 +92,7 @@ func (s *Server) check(ctx context.Context, token string, here func(string) bool
 		}
 	}
 	if !s.meant(t.audience, here) {
-		return nil, errAudience
+		return nil, ErrAudience
 	}
 	for _, scope := range s.config.RequiredScopes {
 		if !hasScope(t.Scope, scope) {
@@ -136,8 +136,6 @@ func (s *Server) remember(t *Token) time.Time {
 	}
 	return until
 }
-
-var errAudience = fmt.Errorf("%w: it is for another resource", ErrInvalid)
 
 // meant reports whether a token with this aud is for the resource that here recognises (RFC 9068,
 // section 4; MCP authorization, "Token Audience Binding and Validation").

@@ -29,7 +29,7 @@ func (s *Server) token(c identity.Claims) (*Token, error) {
 	}
 	expires, err := s.checkTimes(c)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, err
 	}
 	audience, ok := c.Texts("aud")
 	if !ok && c.Has("aud") {
@@ -69,16 +69,19 @@ func (s *Server) checkUse(c identity.Claims) error {
 func (s *Server) checkTimes(c identity.Claims) (expires time.Time, err error) {
 	now := float64(s.config.Now().Unix())
 	if exp, ok := c.Seconds("exp"); ok {
-		if exp <= now || exp > lastSecond {
-			return expires, errors.New("it has expired")
+		if exp <= now {
+			return expires, ErrExpired
+		}
+		if exp > lastSecond {
+			return expires, fmt.Errorf("%w: its expiry is beyond all time", ErrInvalid)
 		}
 		expires = time.Unix(int64(exp), 0)
 	} else if c.Has("exp") {
-		return expires, errors.New("its expiry is malformed")
+		return expires, fmt.Errorf("%w: its expiry is malformed", ErrInvalid)
 	}
 	for _, name := range []string{"nbf", "iat"} {
 		if at, ok := c.Seconds(name); c.Has(name) && (!ok || at > now+skew.Seconds()) {
-			return expires, errors.New("it is not valid yet")
+			return expires, fmt.Errorf("%w: it is not valid yet", ErrInvalid)
 		}
 	}
 	return expires, nil

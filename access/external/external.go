@@ -23,6 +23,11 @@ var (
 	// issuer or for another resource.
 	ErrInvalid = errors.New("not a valid token of the authorization server")
 
+	// ErrExpired and ErrAudience are the kinds of ErrInvalid that happen to honest clients: the token has
+	// expired, or is for another resource. Whether it is genuine was not looked at.
+	ErrExpired  = fmt.Errorf("%w: it has expired", ErrInvalid)
+	ErrAudience = fmt.Errorf("%w: it is for another resource", ErrInvalid)
+
 	// ErrUnavailable means that it cannot be told now whether a token is good.
 	ErrUnavailable = errors.New("authorization server not available")
 

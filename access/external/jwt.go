@@ -50,7 +50,7 @@ func (s *Server) verify(ctx context.Context, token string, here func(string) boo
 		return nil, err
 	}
 	if !s.meant(t.audience, here) {
-		return nil, errAudience
+		return nil, ErrAudience
 	}
 	return t, s.signed(ctx, jws, header)
 }

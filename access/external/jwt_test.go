@@ -225,3 +225,27 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// Honest clients come with expired tokens and with those of a neighbour; nobody should take them for
+// somebody who guesses.
+func TestHonestMistakesAreToldFromGuesses(t *testing.T) {
+	key := newSigner(t, "key-1", jose.ES256)
+	i := newIssuer(t, key)
+	servers := i.servers(t, nil)
+	for _, tc := range []struct {
+		name    string
+		changes map[string]any
+		want    error
+	}{
+		{"expired", map[string]any{"exp": i.clock.Now().Unix()}, external.ErrExpired},
+		{"another resource", map[string]any{"aud": "https://mcp.example.com/linear"}, external.ErrAudience},
+		{"another issuer", map[string]any{"iss": "https://evil.example"}, nil},
+	} {
+		_, err := servers.Check(t.Context(), key.sign(t, i.claims(tc.changes), nil), here)
+		for _, kind := range []error{external.ErrExpired, external.ErrAudience} {
+			if got := errors.Is(err, kind); got != (kind == tc.want) || !errors.Is(err, external.ErrInvalid) {
+				t.Errorf("%s: %v", tc.name, err)
+			}
+		}
+	}
+}
