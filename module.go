@@ -132,6 +132,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	endStreamsAtExit(ctx)
 
+	if h.gated() {
+		if err := checkTrustedProxies(ctx); err != nil {
+			return err
+		}
+	}
 	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
 	if h.Issuer == "" && !h.protection().oauth() {
 		// Nothing is published that a wrong address could spoil.

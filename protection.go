@@ -19,10 +19,12 @@ type protection struct {
 var (
 	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords. ` +
 		`Without people, "authorization_server <issuer>", "token <name> { value ... }" and "allow_network <network>" protect a server too`)
-	errNoRule          = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
-	errTwoServers      = errors.New(`authorization_server leaves issuing tokens to somebody else, while oidc, github and local make this site issue its own; keep one of the two`)
-	errAssertionIssuer = errors.New(`identity_assertion names the issuer that vouches for a caller; add "issuer https://<public host>"`)
-	errOpenOrigins     = errors.New(`"origins *" would let every web page that somebody inside opens use the server, since no token is needed here; name the origins`)
+	errNoRule           = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
+	errTwoServers       = errors.New(`authorization_server leaves issuing tokens to somebody else, while oidc, github and local make this site issue its own; keep one of the two`)
+	errAssertionIssuer  = errors.New(`identity_assertion names the issuer that vouches for a caller; add "issuer https://<public host>"`)
+	errEverybodyTrusted = errors.New("trusted_proxies of this server believe every client about its own address, so networks would keep nobody out; " +
+		"write the addresses of your proxies there")
+	errOpenOrigins = errors.New(`"origins *" would let every web page that somebody inside opens use the server, since no token is needed here; name the origins`)
 )
 
 // protection is what protects the site, once everything is loaded and inherited.

@@ -255,3 +255,25 @@ func TestStreamsOfAnOpenSite(t *testing.T) {
 		t.Errorf("got %q, %v", w.Body, err)
 	}
 }
+
+func TestProxiesOfEverybodySpoilNetworks(t *testing.T) {
+	t.Setenv("CI_TOKEN", "ci-0123456789abcdefghijklmnopqrstuvwxyz")
+	for _, tc := range []struct {
+		name, proxies, block string
+		refused              bool
+	}{
+		{"a proxy", "10.0.0.2/32", "allow_network private_ranges", false},
+		{"everybody", "0.0.0.0/0", "allow_network private_ranges", true},
+		{"everybody by IPv6", "10.0.0.2/32 ::/0", "allow_network private_ranges", true},
+		{"everybody, for one resource", "0.0.0.0/0", "resource /a {\nallow_network private_ranges\n}", true},
+		{"everybody, for one token", "0.0.0.0/0", "token ci {\nvalue {env.CI_TOKEN}\nnetworks 10.0.0.0/8\n}", true},
+		{"everybody, where no address decides", "0.0.0.0/0", "token ci {\nvalue {env.CI_TOKEN}\n}", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := validate(t, "{\nservers {\ntrusted_proxies static "+tc.proxies+"\n}\n}\n:8080 {\nmcp_auth {\n"+tc.block+"\n}\n}\n")
+			if tc.refused != (err != nil) || err != nil && !strings.Contains(err.Error(), "write the addresses of your proxies") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

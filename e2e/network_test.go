@@ -34,6 +34,8 @@ func TestTheNetworkOfAClientIsTheOneThatCaddySees(t *testing.T) {
 		{"a client outside, behind a trusted proxy", "trusted_proxies static 127.0.0.1/32 ::1/128", "allow_network 10.0.0.0/8", forwardedFor("203.0.113.9"), http.StatusForbidden},
 		{"a client inside, in IPv6 form, behind a trusted proxy", "trusted_proxies static 127.0.0.1/32 ::1/128", "allow_network 10.0.0.0/8", forwardedFor("::ffff:10.0.0.7"), http.StatusOK},
 		{"a denied client behind a trusted proxy", "trusted_proxies static 127.0.0.1/32 ::1/128", "allow_network private_ranges\n\t\tdeny_network 10.0.0.7", forwardedFor("10.0.0.7"), http.StatusForbidden},
+		{"a client outside, whose own word comes first", "trusted_proxies static 127.0.0.1/32 ::1/128\n\t\ttrusted_proxies_strict", "allow_network 10.0.0.0/8", forwardedFor("10.0.0.7, 203.0.113.9"), http.StatusForbidden},
+		{"a client inside, behind two proxies", "trusted_proxies static 127.0.0.1/32 ::1/128 192.0.2.1/32\n\t\ttrusted_proxies_strict", "allow_network 10.0.0.0/8", forwardedFor("10.0.0.7, 192.0.2.1"), http.StatusOK},
 		{"a proxy that is not trusted", "trusted_proxies static 192.0.2.1/32", "allow_network 10.0.0.0/8", forwardedFor("10.0.0.7"), http.StatusForbidden},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
