@@ -86,7 +86,7 @@ func approvalOf(client *clients.Client, req request, resource *Resource) session
 		ClientID: client.ID, ClientLabel: client.Label(), ClientName: client.Name,
 		RedirectURI: req.RedirectURI, RedirectHost: host, Resource: resource.URI,
 		// What a scope includes is written down as it is today: the operator may widen it.
-		Scopes: resource.effective(req.Scopes), OfflineAccess: client.MayRefresh(),
+		Scopes: resource.effective(req.Scopes), OfflineAccess: req.OfflineAccess,
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		Preregistered: client.Source == clients.Preregistered,
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
-		OfflineAccess: client.MayRefresh(),
+		OfflineAccess: req.OfflineAccess,
 		Account:       account,
 		SiteName:      s.SiteName,
 	}

@@ -152,7 +152,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 		Resource: device.Resource, Scopes: device.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: device.AuthTime, ClientAddr: s.ClientAddr(r),
 		Upstream: device.Upstream,
-	}, client.MayRefresh())
+	}, device.OfflineAccess && client.MayRefresh())
 }
 
 // deviceError answers for a device code that names no pending authorization (RFC 8628, section 3.5).

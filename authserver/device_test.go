@@ -325,7 +325,7 @@ func TestADevicesGrantKnowsItsSignIn(t *testing.T) {
 	device := w.begin()
 	ref := must(w.Vault.OpenDeviceCode(device.DeviceCode))(t)
 	browser := sessions.Browser{User: w.userOf(alice), AuthTime: w.clock.Now(), Upstream: sessions.NewID()}
-	if err := w.Vault.AllowDevice(t.Context(), ref, browser); err != nil {
+	if err := w.Vault.AllowDevice(t.Context(), ref, browser, true); err != nil {
 		t.Fatal(err)
 	}
 	grant := must(w.Vault.LoadGrant(t.Context(), w.poll(device.DeviceCode).RefreshToken))(t)

@@ -114,7 +114,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		RedirectHost:  host,
 		Grant:         sessions.NewID(),
 		AuthTime:      browser.AuthTime,
-		OfflineAccess: client.MayRefresh(),
+		OfflineAccess: req.OfflineAccess && client.MayRefresh(),
 		Upstream:      browser.Upstream,
 	}, s.Lifetimes.Code)
 	if err != nil {
