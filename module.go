@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 )
 
@@ -112,10 +113,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.runtime, err = app.runtime(h.store, h.keys); err != nil {
 		return err
 	}
+	rules := []*access.Policy{h.policy}
 	for _, r := range h.Resources {
 		if err := r.load(); err != nil {
 			return err
 		}
+		rules = append(rules, r.policy)
+	}
+	if err := checkGroups(h.providers, rules...); err != nil {
+		return err
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
