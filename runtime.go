@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -32,6 +33,7 @@ type runtime struct {
 	store       sessions.Store
 	ring        *sessions.Ring
 	revocations *sessions.Revocations
+	devices     *authserver.Devices // of all issuers
 	logger      *zap.Logger
 
 	loading singleflight.Group
@@ -57,6 +59,7 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 		store:       store,
 		ring:        ring,
 		revocations: sessions.NewRevocations(store, nil),
+		devices:     authserver.NewDevices(),
 		logger:      logger,
 		stop:        func() {},
 		unsubscribe: func() {},

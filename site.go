@@ -90,6 +90,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Machines:      machines,
 		IDJAG:         idJAG,
 		DeviceFlow:    !h.DeviceFlowDisabled,
+		Devices:       h.runtime.devices,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,
@@ -126,7 +127,14 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 			return nil, fmt.Errorf("cimd allow_loopback would let strangers reach programs on this machine; it is for an issuer on loopback, not for %s", issuer)
 		}
 	}
-	return clients.New(config), nil
+	// Other issuers of this handler differ in the request that they were told from, and whoever asks
+	// chooses that: what is fetched for them all is limited, and kept, together.
+	config.Like = h.clients.first
+	registry := clients.New(config)
+	if h.clients.first == nil {
+		h.clients.first = registry
+	}
+	return registry, nil
 }
 
 // wellKnown answers metadata requests, in every position where clients look. It reports whether the

@@ -28,14 +28,16 @@ const (
 	throttleLimit = 10_000
 )
 
-// devices is what this process remembers of device authorizations, none of which it needs to remember.
-type devices struct {
+// Devices is what a process remembers of device authorizations, none of which it needs to remember. It is
+// safe for concurrent use.
+type Devices struct {
 	issued, guesses, browsers *throttle.Limiter
 	polls                     polls
 }
 
-func newDevices() *devices {
-	return &devices{
+// NewDevices returns the memory of a process in which nobody has asked yet.
+func NewDevices() *Devices {
+	return &Devices{
 		issued:   throttle.New(deviceBurst, deviceEvery, throttleLimit),
 		guesses:  throttle.New(guessBurst, guessEvery, throttleLimit),
 		browsers: throttle.New(browserGuessBurst, browserGuessEvery, throttleLimit),

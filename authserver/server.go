@@ -155,6 +155,10 @@ type Config struct {
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
 
+	// Devices is what the process remembers of them. Servers for several issuers share one, or somebody
+	// who can name the issuer begins anew with each. Default: one of its own.
+	Devices *Devices
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
@@ -180,7 +184,7 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
-	devices   *devices
+	devices   *Devices
 	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
@@ -222,7 +226,9 @@ func New(c Config) *Server {
 		s.grants[clients.GrantJWTBearer] = s.assertionGrant
 	}
 	if c.DeviceFlow {
-		s.devices = newDevices()
+		if s.devices = c.Devices; s.devices == nil {
+			s.devices = NewDevices()
+		}
 		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
 		s.endpoints[DevicePath] = s.device
 		s.grants[clients.GrantDeviceCode] = s.deviceGrant
