@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -203,6 +204,28 @@ func TestDeviceCodesAreLimitedPerAddress(t *testing.T) {
 	w.begin()
 	address = "192.0.2.1"
 	w.clock.advance(deviceEvery)
+	w.begin()
+}
+
+// Whoever has a /48 has 65,536 networks that count as one address each, and so as many bursts.
+func TestDeviceCodesAreLimitedForAllTogether(t *testing.T) {
+	n := 0
+	w := withDevices(t, func(c *Config) {
+		c.ClientAddr = func(*http.Request) string { return fmt.Sprintf("2001:db8:0:%x::1", n/deviceBurst) }
+	})
+	for ; n < allDevicesBurst; n++ {
+		w.begin()
+	}
+	written := w.store.written()
+	for range 100 {
+		n += deviceBurst
+		w.call(DeviceAuthorizationPath, url.Values{"client_id": {"tv"}, "resource": {github}}).wantError(t, http.StatusTooManyRequests, "slow_down")
+	}
+	if w.store.written() != written {
+		t.Errorf("%d writes beyond the limit", w.store.written()-written)
+	}
+	w.clock.advance(allDevicesEvery)
+	n += deviceBurst
 	w.begin()
 }
 
