@@ -194,6 +194,21 @@ func TestNoLoginCookieBeforeConsent(t *testing.T) {
 	}
 }
 
+func TestASessionEndsWithItsProvider(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.code()
+	w.Config.Providers = []identity.Provider{&provider{id: "other", name: "Other ID", user: alice}}
+	w.Server = New(w.Config)
+	page := b.get(AuthorizePath, authorization("prompt", "consent"))
+	if page.hidden(t); strings.Contains(page.body, alice.Email) {
+		t.Error("the page says that somebody is signed in")
+	}
+	if q := b.get(AuthorizePath, authorization("prompt", "none")).location(t).Query(); q.Get("error") != "login_required" {
+		t.Errorf("%v", q)
+	}
+}
+
 // A client that describes itself decides when its description changes. What was on the page when the person
 // agreed is what it gets.
 func TestAClientThatBeginsToRefreshWhileThePageIsOpenWasNotAllowedTo(t *testing.T) {
