@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // runtimes outlive configs: a reload must find the keys loaded and the revocations known, even while
@@ -34,6 +35,7 @@ type runtime struct {
 	ring        *sessions.Ring
 	revocations *sessions.Revocations
 	devices     *authserver.Devices // of all issuers
+	signIns     *throttle.Limiter   // of all issuers
 	logger      *zap.Logger
 
 	loading singleflight.Group
@@ -60,6 +62,7 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 		ring:        ring,
 		revocations: sessions.NewRevocations(store, nil),
 		devices:     authserver.NewDevices(),
+		signIns:     authserver.NewSignIns(),
 		logger:      logger,
 		stop:        func() {},
 		unsubscribe: func() {},

@@ -91,6 +91,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		IDJAG:         idJAG,
 		DeviceFlow:    !h.DeviceFlowDisabled,
 		Devices:       h.runtime.devices,
+		SignIns:       h.runtime.signIns,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,

@@ -146,6 +146,12 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if !stays {
+		if trouble := s.limitSignIns(r); trouble != nil {
+			s.problem(w, r, *trouble)
+			return
+		}
+	}
 	if err := s.Vault.Spend(r.Context(), "ticket", t.ID.String(), s.Lifetimes.Login); err != nil {
 		s.problem(w, r, s.ticketProblem(err))
 		return

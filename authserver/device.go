@@ -58,8 +58,8 @@ type deviceResponse struct {
 	Interval                int64  `json:"interval"`
 }
 
-// authorizeDevice is the device authorization endpoint (RFC 8628, section 3.1). It is the only request
-// of strangers that writes to the store, so it is limited per address.
+// authorizeDevice is the device authorization endpoint (RFC 8628, section 3.1). It is a request of
+// strangers that writes to the store, so it is limited per address.
 func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthError {
 	form, refused := readForm(w, r)
 	if refused != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // The endpoints, below the issuer.
@@ -159,6 +160,9 @@ type Config struct {
 	// who can name the issuer begins anew with each. Default: one of its own.
 	Devices *Devices
 
+	// SignIns counts, as Devices does, who begins to sign in. Default: one of its own.
+	SignIns *throttle.Limiter
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
@@ -185,6 +189,7 @@ type Server struct {
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
 	devices   *Devices
+	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
@@ -198,6 +203,9 @@ func New(c Config) *Server {
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 
 		resourceServers: newResourceServers(c),
+	}
+	if s.signIns = c.SignIns; s.signIns == nil {
+		s.signIns = NewSignIns()
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
