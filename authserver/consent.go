@@ -25,6 +25,9 @@ type ticket struct {
 // It comes before the identity provider is involved: a provider that answers silently would otherwise
 // turn any link into a code (MCP security best practices, "Confused Deputy Problem").
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) {
+	if s.automatically(w, r, client, req) {
+		return
+	}
 	browser, trouble := s.signedIn(r)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
@@ -76,7 +79,10 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		Account:       account,
 		SiteName:      s.SiteName,
 	}
-	if account != "" {
+	switch {
+	case s.automatic != nil:
+		view.Account = s.automatic.User().Email // there is no other to switch to
+	case account != "":
 		view.SwitchAction = ConsentPath
 	}
 	view.Scopes = scopeViews(resource, req.Scopes)

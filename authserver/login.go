@@ -26,6 +26,10 @@ type login struct {
 // best practices, "Confused Deputy Problem", OAuth state).
 func (s *Server) startLogin(w http.ResponseWriter, r *http.Request, req request, browser sessions.ID) {
 	provider := s.Providers[0]
+	if automatic, ok := provider.(identity.Automatic); ok {
+		s.signIn(w, r, provider, login{Request: req, Provider: provider.ID(), Browser: browser}, automatic.User())
+		return
+	}
 	l := login{Request: req, Provider: provider.ID(), Browser: browser, Nonce: secret(), Verifier: secret()}
 	state, err := s.logins.Issue(r.Context(), l)
 	if err != nil {
