@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, local, dev, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime, client_lifetimes, identity_assertion"
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
@@ -40,6 +40,7 @@ const (
 //	    local {
 //	        user <email> <hash>
 //	    }
+//	    dev [<email>]
 //
 //	    allow domain|email|group <value...>
 //	    allow any
@@ -111,13 +112,32 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, err
 		}
 	}
-	if len(handler.ProvidersRaw) == 0 && len(shared.ProvidersRaw) == 0 {
-		return nil, directive.WrapErr(errNoProvider)
-	}
-	if handler.Allow == nil && shared.Allow == nil {
-		return nil, directive.WrapErr(errNoRule)
+	if err := handler.checkSignIn(&shared); err != nil {
+		return nil, directive.WrapErr(err)
 	}
 	return h.NewRoute(nil, handler), nil
+}
+
+// checkSignIn tells, where the line is still known, what is missing or too much for people to sign in.
+func (h *Handler) checkSignIn(shared *App) error {
+	providers := h.ProvidersRaw
+	if len(providers) == 0 {
+		providers = shared.ProvidersRaw
+	}
+	switch {
+	case len(providers) == 0:
+		return errNoProvider
+	case namesDev(providers):
+		if len(providers) > 1 {
+			return errDevAlone
+		}
+		if !strings.Contains(h.Issuer, "{") {
+			return checkDevIssuer(h.Issuer)
+		}
+	case h.Allow == nil && shared.Allow == nil:
+		return errNoRule
+	}
+	return nil
 }
 
 // matcherPath is what to suggest instead of a matcher.

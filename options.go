@@ -17,10 +17,10 @@ import (
 // give for itself. What a handler gives takes the place of the default as a whole.
 type Options struct {
 	// Where people sign in: modules in the namespace `mcp_auth.providers`. The first one is used.
-	// At least one is needed.
+	// At least one is needed. `dev` is development mode, for a laptop.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
-	// Who may sign in. Needed: nobody is let in by default.
+	// Who may sign in. Needed, except in development mode: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// How MCP clients may become known.
@@ -173,11 +173,11 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 
 // inherit fills what is not set from the defaults.
 func (o *Options) inherit(d *Options) {
+	if o.policy == nil && !o.develops() { // the rules are for other people than its one user
+		o.policy = d.policy
+	}
 	if len(o.providers) == 0 {
 		o.providers, o.callbacks = d.providers, d.callbacks
-	}
-	if o.policy == nil {
-		o.policy = d.policy
 	}
 	if o.store == nil {
 		o.store = d.store
