@@ -109,6 +109,12 @@ func runEdge(fs caddycmd.Flags) (int, error) {
 
 // edgeOf collects what the flags say.
 func edgeOf(fs caddycmd.Flags) (*edge, error) {
+	for _, name := range []string{"from", "oidc", "client-id", "client-secret-file", "client-secret-env"} {
+		if fs.Changed(name) && fs.String(name) == "" {
+			// A variable that is not set must not turn a sign-in into development mode.
+			return nil, fmt.Errorf("--%s is empty; give it a value or leave it out", name)
+		}
+	}
 	e := &edge{
 		from: fs.String("from"), oidc: fs.String("oidc"), clientID: fs.String("client-id"),
 		secretFile: fs.String("client-secret-file"), secretVariable: fs.String("client-secret-env"),

@@ -85,6 +85,7 @@ func TestTheCommandLine(t *testing.T) {
 		{"a busy port", []string{"--from", busy.Addr().String(), "--to", "3000"}, "in use"},
 		{"a rule without a sign-in", []string{"--from", free, "--to", "3000", "--allow-email", "ann@example.com"}, "add --oidc"},
 		{"a client id without a sign-in", []string{"--from", free, "--to", "3000", "--client-id", "edge"}, "add --oidc"},
+		{"an issuer from a variable that is not set", []string{"--from", free, "--to", "3000", "--oidc", ""}, "--oidc is empty"},
 		{"no client id", with(public, "--allow-any"), "--client-id"},
 		{"nobody may sign in", with(public, "--client-id", "edge"), "--allow-domain example.com"},
 		{"everybody and somebody", with(public, "--client-id", "edge", "--allow-any", "--allow-group", "staff"), "--allow-any"},
