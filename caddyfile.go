@@ -21,8 +21,8 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, local, dev, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime, client_lifetimes, identity_assertion"
+	sharedWords = "oidc, github, local, dev, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion"
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
@@ -33,6 +33,11 @@ const (
 //	    name   <text>
 //
 //	    oidc <issuer> {
+//	        client_id     <id>
+//	        client_secret <{env.NAME} | {file./path}>
+//	        ...
+//	    }
+//	    github {
 //	        client_id     <id>
 //	        client_secret <{env.NAME} | {file./path}>
 //	        ...
@@ -64,6 +69,11 @@ const (
 //	        redirect_uri <uri...>
 //	    }
 //
+//	    device_flow off
+//	    id_jag <issuer> {
+//	        client <id at the provider> <id here>
+//	    }
+//
 //	    introspection_client <id> {
 //	        secret   <{env.NAME} | {file./path}>
 //	        resource <path>
@@ -78,6 +88,8 @@ const (
 //	    code_lifetime            <duration>
 //	    login_lifetime           <duration>
 //	    browser_session_lifetime <duration>
+//	    recheck_interval         <duration>
+//	    recheck_grace            <duration>
 //
 //	    client_lifetimes <client id | host> {
 //	        access_token_lifetime  <duration>
@@ -236,6 +248,8 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		"code_lifetime":            &o.CodeLifetime,
 		"login_lifetime":           &o.LoginLifetime,
 		"browser_session_lifetime": &o.BrowserSessionLifetime,
+		"recheck_interval":         &o.RecheckInterval,
+		"recheck_grace":            &o.RecheckGrace,
 	}
 	name := d.Val()
 	if target, ok := durations[name]; ok {
@@ -256,6 +270,13 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		client, err := parseClient(d)
 		o.KnownClients = append(o.KnownClients, client)
 		return true, err
+	case "id_jag":
+		assertions, err := parseIDJAG(d)
+		o.IDJAG = append(o.IDJAG, assertions)
+		return true, err
+	case "device_flow":
+		o.DeviceFlowDisabled = true
+		return true, parseOff(d)
 	case "store":
 		if o.StoreRaw != nil {
 			return true, d.Err("store is given twice")
@@ -299,6 +320,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		return true, err
 	}
 	o.ProvidersRaw = append(o.ProvidersRaw, caddyconfig.JSONModuleObject(module, "provider", name, nil))
+	if err := checkProviderIDs(o.ProvidersRaw); err != nil {
+		return true, d.WrapErr(err)
+	}
 	return true, nil
 }
 

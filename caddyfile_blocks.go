@@ -102,9 +102,11 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 //	    groups_claim   <claim>
 //	    email_claim    <claim>
 //	    hosted_domain  <domain...>
+//	    domains        <domain...>
 //	    auth_param     <name> <value>
 //	    algorithms     <algorithm...>
 //	    trust_unverified_email
+//	    recheck        off
 //	    id             <id>
 //	    name           <text>
 //	}
@@ -118,7 +120,9 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"client_id": &o.ClientID, "client_secret": &o.ClientSecret, "redirect_url": &o.RedirectURL,
 		"groups_claim": &o.GroupsClaim, "email_claim": &o.EmailClaim, "id": &o.ID, "name": &o.Name,
 	}
-	lists := map[string]*[]string{"scopes": &o.Scopes, "hosted_domain": &o.HostedDomains, "algorithms": &o.Algorithms}
+	lists := map[string]*[]string{
+		"scopes": &o.Scopes, "hosted_domain": &o.HostedDomains, "algorithms": &o.Algorithms, "domains": &o.Domains,
+	}
 	for d.NextBlock(0) {
 		name := d.Val()
 		if target, ok := texts[name]; ok {
@@ -148,18 +152,20 @@ func (o *OIDC) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err := noArgs(d); err != nil {
 				return err
 			}
+		case "recheck":
+			if err := parseRecheck(d, &o.DisableRecheck); err != nil {
+				return err
+			}
 		default:
 			return d.Errf("unknown option %q; oidc knows: client_id, client_secret, scopes, redirect_url, groups_claim, email_claim, "+
-				"hosted_domain, auth_param, algorithms, trust_unverified_email, id, name", name)
+				"hosted_domain, domains, auth_param, algorithms, trust_unverified_email, recheck, id, name", name)
 		}
 	}
 	if o.ClientID == "" {
 		return d.Errf("oidc %s: client_id is missing; write the client id that the provider gave out", o.Issuer)
 	}
-	if o.RedirectURL != "" {
-		if err := checkRedirectURL(o.RedirectURL); err != nil {
-			return directive.WrapErr(err)
-		}
+	if err := checkRedirectURL(o.RedirectURL); err != nil {
+		return directive.WrapErr(err)
 	}
 	if !strings.Contains(o.Issuer, "{") {
 		// Mistakes show with their line here; placeholders are resolved later.

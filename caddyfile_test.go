@@ -72,6 +72,8 @@ func TestTheExampleAdaptsAndIsFormatted(t *testing.T) {
 	t.Setenv("NIGHTLY_REPORT_SECRET", "only-for-this-test-0123456789abcdef")
 	t.Setenv("OIDC_CLIENT_ID", "edge")
 	t.Setenv("OIDC_CLIENT_SECRET", "only-for-this-test")
+	t.Setenv("GITHUB_CLIENT_ID", "edge")
+	t.Setenv("GITHUB_CLIENT_SECRET", "only-for-this-test")
 	var config caddy.Config
 	if err := json.Unmarshal(result, &config); err != nil {
 		t.Fatal(err)
@@ -161,7 +163,6 @@ func TestValidateJSON(t *testing.T) {
 		{"a null client", good + `, "known_clients": [null]`, "known_clients"},
 		{"a resource without paths", good + `, "resources": [{}]`, "resource"},
 		{"an unknown field", good + `, "isuer": "https://mcp.example.com"`, "isuer"},
-		{"development mode twice", `"providers": [{"provider": "dev"}, {"provider": "dev"}]`, "no other provider"},
 		{"development mode beside a provider", good + `, "providers": [{"provider": "local", "users": [{"email": "bob@example.com", "hash": "$2a$04$O9HJpFTcqDZYbZ8jQ0yfDuyyGJnWKnMVKCBfzvXs2ncrFZoo1TRXq"}]}, {"provider": "dev"}]`, "no other provider"},
 		{"an empty allow-list", `"providers": [{"provider": "oidc", "issuer": "https://idp.example.com", "client_id": "edge"}], "allow": {}`, "allow"},
 	} {

@@ -108,14 +108,14 @@ func runEdge(fs caddycmd.Flags) (int, error) {
 }
 
 // edgeOf collects what the flags say.
-func edgeOf(fs caddycmd.Flags) (*edge, error) {
+func edgeOf(fs caddycmd.Flags) (*quickEdge, error) {
 	for _, name := range []string{"from", "oidc", "client-id", "client-secret-file", "client-secret-env"} {
 		if fs.Changed(name) && fs.String(name) == "" {
 			// A variable that is not set must not turn a sign-in into development mode.
 			return nil, fmt.Errorf("--%s is empty; give it a value or leave it out", name)
 		}
 	}
-	e := &edge{
+	e := &quickEdge{
 		from: fs.String("from"), oidc: fs.String("oidc"), clientID: fs.String("client-id"),
 		secretFile: fs.String("client-secret-file"), secretVariable: fs.String("client-secret-env"),
 		allowAny: fs.Bool("allow-any"), accessLog: fs.Bool("access-log"), verbose: fs.Bool("verbose"),
@@ -133,7 +133,7 @@ func edgeOf(fs caddycmd.Flags) (*edge, error) {
 }
 
 // greet says what runs and how to connect to it.
-func (e *edge) greet(w io.Writer) {
+func (e *quickEdge) greet(w io.Writer) {
 	path := "/mcp"
 	if len(e.resources) > 0 {
 		path = strings.TrimSuffix(strings.TrimSuffix(e.resources[0], "*"), "/")

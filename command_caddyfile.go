@@ -27,7 +27,7 @@ const accessLog = `	log {
 
 // caddyfile is what somebody would write who wanted the same by hand. It names the secret's place,
 // never the secret.
-func (e *edge) caddyfile() (string, error) {
+func (e *quickEdge) caddyfile() (string, error) {
 	c := new(composer)
 	c.line(0, "{")
 	for _, option := range []string{"admin off", "persist_config off", "grace_period 2s"} {
@@ -76,7 +76,7 @@ func (e *edge) caddyfile() (string, error) {
 	return c.text.String(), c.err
 }
 
-func (e *edge) writeSignIn(c *composer) {
+func (e *quickEdge) writeSignIn(c *composer) {
 	c.line(2, "oidc", c.tokens("--oidc", e.oidc), "{")
 	c.line(3, "client_id", c.tokens("--client-id", e.clientID))
 	switch {

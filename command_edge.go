@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/quickstart"
 )
 
-// edge is what one run of the command was asked for.
-type edge struct {
+// quickEdge is what one run of the command was asked for.
+type quickEdge struct {
 	from      string
 	to        []string
 	resources []string
@@ -31,12 +31,12 @@ type edge struct {
 }
 
 // develops reports whether nobody is asked who they are.
-func (e *edge) develops() bool { return e.oidc == "" }
+func (e *quickEdge) develops() bool { return e.oidc == "" }
 
 // public reports whether other computers are answered.
-func (e *edge) public() bool { return e.host != "" }
+func (e *quickEdge) public() bool { return e.host != "" }
 
-func (e *edge) url() string {
+func (e *quickEdge) url() string {
 	switch {
 	case !e.public():
 		return "http://" + e.local.String()
@@ -47,7 +47,7 @@ func (e *edge) url() string {
 }
 
 // check makes sure that the flags go together, and that what they name is there.
-func (e *edge) check() error {
+func (e *quickEdge) check() error {
 	for _, check := range []func() error{e.readTo, e.checkSignIn, e.checkSecret, e.readFrom} {
 		if err := check(); err != nil {
 			return err
@@ -57,7 +57,7 @@ func (e *edge) check() error {
 }
 
 // checkPorts makes sure that the edge gets its ports for itself.
-func (e *edge) checkPorts() error {
+func (e *quickEdge) checkPorts() error {
 	if !e.public() { // done where the address is read
 		return nil
 	}
@@ -70,7 +70,7 @@ func (e *edge) checkPorts() error {
 	return nil
 }
 
-func (e *edge) readTo() error {
+func (e *quickEdge) readTo() error {
 	if len(e.to) == 0 {
 		return errors.New("--to is missing; write where the MCP server is, for example --to localhost:3000")
 	}
@@ -86,7 +86,7 @@ func (e *edge) readTo() error {
 }
 
 // checkSignIn makes sure that the flags say either how people sign in and who may, or nothing of it.
-func (e *edge) checkSignIn() error {
+func (e *quickEdge) checkSignIn() error {
 	rules := len(e.domains) + len(e.emails) + len(e.groups)
 	switch {
 	case e.develops() && (rules > 0 || e.allowAny):
@@ -109,7 +109,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // checkSecret makes sure that the secret is where the flags say, so that a slip shows with the name
 // of its flag. The secret itself is read when the configuration is.
-func (e *edge) checkSecret() error {
+func (e *quickEdge) checkSecret() error {
 	switch {
 	case e.secretFile != "" && e.secretVariable != "":
 		return errors.New("--client-secret-file and --client-secret-env are two places for one secret; give one of them")
@@ -138,7 +138,7 @@ func (e *edge) checkSecret() error {
 }
 
 // readFrom decides whether the edge is for this computer or for others.
-func (e *edge) readFrom() error {
+func (e *quickEdge) readFrom() error {
 	scheme, rest, found := strings.Cut(e.from, "://")
 	if !found {
 		scheme, rest = "", e.from

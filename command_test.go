@@ -19,12 +19,12 @@ import (
 )
 
 // edgeFrom reads a command line as Caddy does.
-func edgeFrom(t *testing.T, args ...string) (*edge, error) {
+func edgeFrom(t *testing.T, args ...string) (*quickEdge, error) {
 	t.Helper()
 	cmd := new(cobra.Command)
 	caddycmd.Commands()["mcp-auth"].CobraFunc(cmd)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	var e *edge
+	var e *quickEdge
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if e, err = edgeOf(caddycmd.Flags{FlagSet: cmd.Flags()}); err != nil {

@@ -113,14 +113,19 @@ func TestOutsideOfResourcesNobodyIsVouchedFor(t *testing.T) {
 	}
 }
 
-func TestWithoutAssertionsThereAreNoKeys(t *testing.T) {
+// Clients that read the OpenID document insist on the address of a key set, so there is always one.
+func TestWithoutAssertionsTheKeySetIsEmpty(t *testing.T) {
 	h := newTestHandler(t)
 	r, _ := request("GET", testIssuer+"/oauth2/jwks", nil)
-	if status, _, _ := serve(t, h, r); status != 401 {
-		t.Errorf("status %d: the path belongs to the protected site then", status)
+	w := httptest.NewRecorder()
+	if err := h.ServeHTTP(w, r, new(upstream)); err != nil {
+		t.Fatal(err)
 	}
-	if strings.Contains(string(h.fixed.metadata), "jwks_uri") {
-		t.Errorf("metadata: %s", h.fixed.metadata)
+	if w.Code != 200 || w.Body.String() != `{"keys":[]}` {
+		t.Errorf("status %d, body %s", w.Code, w.Body)
+	}
+	if !strings.Contains(string(h.fixed.openID), `"jwks_uri":"https://mcp.example.com/oauth2/jwks"`) {
+		t.Errorf("OpenID document: %s", h.fixed.openID)
 	}
 }
 

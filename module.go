@@ -29,8 +29,10 @@ func init() {
 //
 // Path | What for
 // -----|---------
-// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/login`, `/oauth2/callback` | the browser: consent and sign-in
-// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/auth`, `/oauth2/consent`, `/oauth2/choose`, `/oauth2/login`, `/oauth2/callback`, `/oauth2/callback/<id>` | the browser: consent and sign-in
+// `/oauth2/device` | the browser, on behalf of a device that has none
+// `/oauth2/logout` | the browser: signing out, here and at the identity provider
+// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
 //
@@ -82,7 +84,7 @@ type Handler struct {
 const noIssuer = "https://issuer.invalid"
 
 var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev"`)
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev"`)
 	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 )
 
@@ -103,6 +105,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
+	shared := len(h.KnownClients) == 0
 	h.inherit(&app.Options)
 	if err := h.complete(); err != nil {
 		return err
@@ -118,6 +121,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	h.clients.shared = shared
 	if err := h.checkIntrospectionClients(); err != nil {
 		return err
 	}
@@ -163,13 +167,6 @@ func (h *Handler) complete() error {
 	if h.policy == nil {
 		return errNoRule
 	}
-	ids := make(map[string]bool)
-	for _, p := range h.providers {
-		if ids[p.ID()] {
-			return fmt.Errorf("two providers have the id %q; give one of them another with the id option", p.ID())
-		}
-		ids[p.ID()] = true
-	}
 	return nil
 }
 
@@ -195,8 +192,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
-		hideFromAccessLog(r, path)
 		endpoint(w, r)
+		hideFromAccessLog(w, r, path)
 		return nil
 	}
 	if s.wellKnown(w, r, path) {
@@ -221,11 +218,16 @@ func requestedPath(r *http.Request) string {
 
 // hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
 // access log, which writes query strings and the Location header. The audit log has them.
-func hideFromAccessLog(r *http.Request, path string) {
+func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
-		authserver.IntrospectPath, authserver.JWKSPath:
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath,
+		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
 		return
+	case authserver.AuthorizePath:
+		// It is answered with a code where consent was given before.
+		if w.Header().Get("Location") == "" {
+			return
+		}
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)

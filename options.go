@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,8 +17,11 @@ import (
 // Options are the settings that the app holds as defaults for all sites, and that each handler may
 // give for itself. What a handler gives takes the place of the default as a whole.
 type Options struct {
-	// Where people sign in: modules in the namespace `mcp_auth.providers`. The first one is used.
-	// At least one is needed. `dev` is development mode, for a laptop.
+	// Where people sign in: modules in the namespace `mcp_auth.providers`. At least one is needed.
+	// With several, people choose one after they consented, or their e-mail address decides. Each
+	// has an id of its own, and a redirect URL: `<issuer>/oauth2/callback` for the first one that
+	// takes redirects, `<issuer>/oauth2/callback/<id>` for the others. `dev` is
+	// development mode, for a laptop, and stands alone.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
 	// Who may sign in. Needed, except in development mode: nobody is let in by default.
@@ -28,6 +32,13 @@ type Options struct {
 
 	// MCP clients that the operator registered.
 	KnownClients []*Client `json:"known_clients,omitempty"`
+
+	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
+	IDJAG []*IDJAG `json:"id_jag,omitempty"`
+
+	// Refuse to let devices without a browser be authorized from another one, by a code that a person
+	// types (RFC 8628). Default: `false`.
+	DeviceFlowDisabled bool `json:"device_flow_disabled,omitempty"`
 
 	// Where sessions are kept: a module in the namespace `mcp_auth.stores`. Default: `caddy`, the
 	// storage that Caddy itself is configured with.
@@ -62,6 +73,14 @@ type Options struct {
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
 
+	// How old the identity provider's word on a person may be when a client refreshes its token.
+	// Older, and the provider is asked again, if it can be: a person who has left loses access.
+	// Default: `15m`.
+	RecheckInterval caddy.Duration `json:"recheck_interval,omitempty"`
+
+	// How much older that word may be while the provider cannot be asked. After that, clients get
+	// 503 and try again; nothing is lost. Default: `1h`.
+	RecheckGrace caddy.Duration `json:"recheck_grace,omitempty"`
 	// Other lifetimes for the tokens of some clients. Default: the same for all.
 	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
 
@@ -69,7 +88,8 @@ type Options struct {
 	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
 
 	providers []identity.Provider
-	callbacks map[string]string // path of a provider's callback, where it is not the usual one
+	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
+	callbacks map[string]string // redirect URL of a provider, where it is not the usual one
 	policy    *access.Policy
 	store     StoreModule
 	keys      [][]byte
@@ -100,11 +120,6 @@ type ProviderModule interface {
 	Provider() (identity.Provider, error)
 }
 
-// callbackPather is implemented by provider modules whose redirect URL is configured.
-type callbackPather interface {
-	redirectURL() string
-}
-
 func (a *Allow) policy() (*access.Policy, error) {
 	if a == nil {
 		return nil, nil
@@ -131,17 +146,10 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		if err != nil {
 			return fmt.Errorf("loading providers: %w", err)
 		}
-		o.callbacks = make(map[string]string)
 		for _, m := range modules.([]any) {
-			module := m.(ProviderModule)
-			p, err := module.Provider()
-			if err != nil {
+			if err := o.addProvider(m.(ProviderModule)); err != nil {
 				return err
 			}
-			if redirecting, ok := module.(callbackPather); ok && redirecting.redirectURL() != "" {
-				o.callbacks[p.ID()] = redirecting.redirectURL()
-			}
-			o.providers = append(o.providers, p)
 		}
 	}
 	if o.StoreRaw != nil {
@@ -177,8 +185,12 @@ func (o *Options) inherit(d *Options) {
 		o.policy = d.policy
 	}
 	if len(o.providers) == 0 {
-		o.providers, o.callbacks = d.providers, d.callbacks
+		o.providers, o.callbacks, o.domains = d.providers, d.callbacks, d.domains
 	}
+	if len(o.IDJAG) == 0 {
+		o.IDJAG = d.IDJAG
+	}
+	o.DeviceFlowDisabled = o.DeviceFlowDisabled || d.DeviceFlowDisabled
 	if o.store == nil {
 		o.store = d.store
 	}
@@ -204,6 +216,8 @@ func (o *Options) inherit(d *Options) {
 		{&o.CodeLifetime, &d.CodeLifetime},
 		{&o.LoginLifetime, &d.LoginLifetime},
 		{&o.BrowserSessionLifetime, &d.BrowserSessionLifetime},
+		{&o.RecheckInterval, &d.RecheckInterval},
+		{&o.RecheckGrace, &d.RecheckGrace},
 	} {
 		if *pair.own == 0 {
 			*pair.own = *pair.shared
@@ -226,6 +240,8 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 		{"code_lifetime", o.CodeLifetime, 10 * time.Minute, &l.Code},
 		{"login_lifetime", o.LoginLifetime, time.Hour, &l.Login},
 		{"browser_session_lifetime", o.BrowserSessionLifetime, 30 * 24 * time.Hour, &l.Browser},
+		{"recheck_interval", o.RecheckInterval, 24 * time.Hour, &l.Recheck},
+		{"recheck_grace", o.RecheckGrace, 24 * time.Hour, &l.RecheckGrace},
 	} {
 		value := time.Duration(setting.value)
 		switch {
@@ -246,11 +262,17 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 // must not become an empty secret.
 func secretValue(s string) (string, error) {
 	value, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
-	if err != nil {
-		return "", fmt.Errorf("resolving %s: %w", s, err)
+	if err == nil && value != "" {
+		return value, nil
 	}
-	if value == "" {
-		return "", fmt.Errorf("%s is empty", s)
+	if s == "" {
+		return "", errors.New("it is empty")
 	}
-	return value, nil
+	// Anything but one placeholder may hold a part of the secret itself, which no error shows.
+	inner := strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}")
+	known := strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")
+	if !known || len(inner) != len(s)-2 || strings.ContainsAny(inner, "{}") {
+		return "", errors.New("it has a placeholder that stands for nothing; write {env.NAME} or {file./path} alone")
+	}
+	return "", fmt.Errorf("%s stands for nothing: it is not set, or is empty", s)
 }

@@ -3,12 +3,9 @@ package mcpauth
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
@@ -18,12 +15,20 @@ func init() {
 }
 
 // OIDC signs people in at an OpenID Connect provider. Register the redirect URL
-// `https://<site>/oauth2/callback` there.
+// `https://<site>/oauth2/callback` there; if it is not the first provider of the site,
+// `https://<site>/oauth2/callback/<id>`. For signing out, register `https://<site>/oauth2/logout` as
+// post-logout redirect URL.
 //
 // The provider is first asked when somebody signs in; one that is down keeps neither Caddy from
 // starting nor connected clients from working.
+//
+// If it gives a refresh token, it is asked about the person again when a client refreshes (see
+// `recheck_interval`), so that somebody who has left loses access. Most providers give one only if
+// asked: with the scope `offline_access`, or at Google with the parameter `access_type=offline`.
+// A refresh token that ends with a session of less than a day is not used.
 type OIDC struct {
-	// A short name for this provider in logs. Default: `oidc`.
+	// A short name for this provider in logs and in its redirect URL, different from those of the
+	// site's other providers. Default: `oidc`.
 	ID string `json:"id,omitempty"`
 
 	// What people call the provider. Default: the host of the issuer.
@@ -41,8 +46,9 @@ type OIDC struct {
 	// The scopes to ask for. Default: `openid email profile`.
 	Scopes []string `json:"scopes,omitempty"`
 
-	// The redirect URL registered at the provider, if it is not `<issuer>/oauth2/callback`. It has
-	// to be on the site's own origin.
+	// The redirect URL registered at the provider. It has to be on the site's own origin, and no
+	// other provider's. Default: `<issuer>/oauth2/callback` for the first provider,
+	// `<issuer>/oauth2/callback/<id>` for the others.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
 	// The claim that lists the person's groups. Default: `groups`.
@@ -58,6 +64,14 @@ type OIDC struct {
 	// Accept only accounts of these Google Workspace domains (the `hd` claim), in addition to the
 	// allow rules.
 	HostedDomains []string `json:"hosted_domains,omitempty"`
+
+	// E-mail domains whose people sign in here. Where there are several providers, an address at
+	// one of these domains saves the choice. It decides nothing else: see the allow rules.
+	Domains []string `json:"domains,omitempty"`
+
+	// Throw the provider's refresh tokens away and never ask about a person again after the
+	// sign-in. Default: `false`.
+	DisableRecheck bool `json:"disable_recheck,omitempty"`
 
 	// Further parameters of the authorization request.
 	AuthParams map[string]string `json:"auth_params,omitempty"`
@@ -90,26 +104,11 @@ func (o *OIDC) Provision(caddy.Context) error {
 			return fmt.Errorf("oidc %s: client_secret: %w", issuer, err)
 		}
 	}
-	if o.RedirectURL != "" {
-		if err := checkRedirectURL(o.RedirectURL); err != nil {
-			return fmt.Errorf("oidc %s: %w", issuer, err)
-		}
+	if err := checkRedirectURL(o.RedirectURL); err != nil {
+		return fmt.Errorf("oidc %s: %w", issuer, err)
 	}
 	o.provider, err = o.build(issuer, clientID, secret)
 	return err
-}
-
-// checkRedirectURL refuses redirect URLs that are not one, or that another endpoint answers at.
-func checkRedirectURL(redirectURL string) error {
-	u, err := url.Parse(redirectURL)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("redirect_url %q is not an absolute URL without query", redirectURL)
-	}
-	if u.Path == "" || u.Path == "/" || strings.HasPrefix(u.Path, "/.well-known/") ||
-		strings.HasPrefix(u.Path, "/oauth2/") && u.Path != authserver.CallbackPath && !strings.HasPrefix(u.Path, authserver.CallbackPath+"/") {
-		return fmt.Errorf("redirect_url %s is taken; leave the option out, which means %s, or choose a path of its own", redirectURL, authserver.CallbackPath)
-	}
-	return nil
 }
 
 // build makes the provider of settings whose placeholders are resolved. It does no I/O.
@@ -117,6 +116,11 @@ func (o *OIDC) build(issuer, clientID, secret string) (*identity.OIDC, error) {
 	id := o.ID
 	if id == "" {
 		id = "oidc"
+	}
+	for _, domain := range o.Domains {
+		if _, _, err := identity.ParseEmail("x@" + domain); err != nil {
+			return nil, fmt.Errorf(`oidc %s: domains: %q is not a domain; write, for example, "domains example.com"`, issuer, domain)
+		}
 	}
 	return identity.NewOIDC(identity.OIDCConfig{
 		ID:                   id,
@@ -130,6 +134,7 @@ func (o *OIDC) build(issuer, clientID, secret string) (*identity.OIDC, error) {
 		EmailClaim:           o.EmailClaim,
 		TrustUnverifiedEmail: o.TrustUnverifiedEmail,
 		RequireHostedDomain:  o.HostedDomains,
+		DisableRecheck:       o.DisableRecheck,
 		AllowedAlgorithms:    o.Algorithms,
 	})
 }
@@ -138,6 +143,16 @@ func (o *OIDC) build(issuer, clientID, secret string) (*identity.OIDC, error) {
 func (o *OIDC) Provider() (identity.Provider, error) { return o.provider, nil }
 
 func (o *OIDC) redirectURL() string { return o.RedirectURL }
+
+func (o *OIDC) emailDomains() []string {
+	domains := make([]string, 0, len(o.Domains))
+	for _, domain := range o.Domains {
+		if _, parsed, err := identity.ParseEmail("x@" + domain); err == nil {
+			domains = append(domains, parsed)
+		}
+	}
+	return domains
+}
 
 // Local signs people in with a password that the configuration knows as a hash: for small teams
 // and for trying things out.
@@ -206,6 +221,7 @@ var (
 	_ caddy.Provisioner = (*OIDC)(nil)
 	_ ProviderModule    = (*OIDC)(nil)
 	_ callbackPather    = (*OIDC)(nil)
+	_ domainer          = (*OIDC)(nil)
 	_ caddy.Provisioner = (*Local)(nil)
 	_ ProviderModule    = (*Local)(nil)
 )

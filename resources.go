@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -154,6 +155,17 @@ func (s *resourceSet) Find(indicator string) *authserver.Resource {
 	return nil
 }
 
+// at returns the resource that was configured with path as its first one, or nil.
+func (s *resourceSet) at(path string) *resource {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "*"), "/")
+	for _, r := range s.all {
+		if r.path == path {
+			return r
+		}
+	}
+	return nil
+}
+
 // Default implements authserver.Resources.
 func (s *resourceSet) Default() *authserver.Resource {
 	if len(s.all) == 1 {
@@ -175,7 +187,8 @@ func (s *resourceSet) All() []*authserver.Resource {
 // the resource it names has to be the one the client derived the address from (RFC 9728, section
 // 3.3). Nil means there is none.
 func (s *resourceSet) metadata(base string) *oauthmeta.ProtectedResource {
-	uri, found := s.issuer+base, (*resource)(nil)
+	// base is decoded, and a resource identifier is a URI.
+	uri, found := s.issuer+(&url.URL{Path: base}).EscapedPath(), (*resource)(nil)
 	switch {
 	case base != "":
 		if r, ok := s.paths.Match(base); ok {

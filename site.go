@@ -27,6 +27,7 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+	machines  authserver.Machines
 
 	assertions *assertion.Signer // nil: upstreams get plain headers only
 
@@ -43,13 +44,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks := make(map[string]string, len(h.callbacks))
-	for id, redirectURL := range h.callbacks {
-		u, err := url.Parse(redirectURL)
-		if err != nil || !oauthmeta.SameResource(u.Scheme+"://"+u.Host, issuer) {
-			return nil, fmt.Errorf("redirect_url %s is not on this site; it has to begin with %s", redirectURL, issuer)
-		}
-		callbacks[id] = u.Path
+	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	if err != nil {
+		return nil, err
 	}
 	vault := &sessions.Vault{
 		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: h.tenant(issuer), Now: time.Now,
@@ -58,7 +55,15 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	machines, err := machinesOf(h.clients.config.Static, h.clients.shared, resources)
+	if err != nil {
+		return nil, err
+	}
+	idJAG, err := idJAGIssuers(issuer, h.IDJAG, h.providers)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
@@ -81,6 +86,10 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
+		Domains:       h.domains,
+		Machines:      machines,
+		IDJAG:         idJAG,
+		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,

@@ -62,6 +62,12 @@ func TestNothingOfOneTenantOpensAnythingAtAnother(t *testing.T) {
 			return v.clientAsks()
 		}},
 		{"an access token that the MCP server asks about", connected, func(into, from *holdings) { into.access = from.access }, (*visitor).serverAsks},
+		{"a device code", registered, func(into, from *holdings) { into.deviceCode = from.deviceCode }, (*visitor).polls},
+		{"a device code and its client", registered, func(into, from *holdings) {
+			swapClient(into, from)
+			into.deviceCode = from.deviceCode
+		}, (*visitor).polls},
+		{"a code that a device shows", asked, func(into, from *holdings) { into.userCode = from.userCode }, (*visitor).typesCode},
 		{"an MCP session", connected, func(into, from *holdings) { into.session = from.session }, (*visitor).resumes},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

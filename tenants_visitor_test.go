@@ -54,6 +54,7 @@ type holdings struct {
 	ticket, state, code    string
 	access, refresh        string
 	session                string // MCP session
+	deviceCode, userCode   string
 	cookies                map[string]string
 }
 
@@ -69,6 +70,28 @@ func newVisitor(t *testing.T, h *Handler) *visitor {
 	return &visitor{t: t, h: h, issuer: h.fixed.issuer, holdings: holdings{cookies: make(map[string]string)}}
 }
 
+// waits begins a device authorization.
+func (v *visitor) waits() bool {
+	_, device := v.object("/oauth2/device_authorization", url.Values{"client_id": {v.clientID}, "client_secret": {v.clientSecret}})
+	v.deviceCode, _ = device["device_code"].(string)
+	v.userCode, _ = device["user_code"].(string)
+	return v.deviceCode != "" && v.userCode != ""
+}
+
+// polls reports whether the server knows of the device.
+func (v *visitor) polls() bool {
+	_, answer := v.object("/oauth2/token", url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {v.deviceCode},
+		"client_id": {v.clientID}, "client_secret": {v.clientSecret},
+	})
+	return answer["error"] == "authorization_pending"
+}
+
+// typesCode reports whether the code that the device shows leads to the consent page.
+func (v *visitor) typesCode() bool {
+	return v.keepTicket(v.form("/oauth2/device", url.Values{"user_code": {v.userCode}}))
+}
+
 // reach goes on until there.
 func (v *visitor) reach(to stage) *visitor {
 	v.t.Helper()
@@ -78,6 +101,9 @@ func (v *visitor) reach(to stage) *visitor {
 		}
 		if !step() {
 			v.t.Fatalf("%s: step %d failed", v.issuer, s)
+		}
+		if stage(s) == registered && !v.waits() {
+			v.t.Fatalf("%s: asking for a device code failed", v.issuer)
 		}
 		if stage(s) == signedIn && !v.approvesAnotherClient() {
 			v.t.Fatalf("%s: approving another client failed", v.issuer)
@@ -147,7 +173,7 @@ func (v *visitor) object(path string, values url.Values) (status int, object map
 
 func (v *visitor) registers() bool {
 	answer, _ := v.do("POST", "/oauth2/register", "application/json", `{"client_name":"Visitor","redirect_uris":["`+visitorRedirect+`"],
-		"grant_types":["authorization_code","refresh_token"],"token_endpoint_auth_method":"client_secret_post"}`, nil)
+		"grant_types":["authorization_code","refresh_token","urn:ietf:params:oauth:grant-type:device_code"],"token_endpoint_auth_method":"client_secret_post"}`, nil)
 	var client struct {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
@@ -171,7 +197,7 @@ func (v *visitor) authorize(clientID, redirectURI string, more url.Values) *http
 	return answer
 }
 
-var ticketField = regexp.MustCompile(`name="ticket" value="([^"]+)"`)
+var ticketInput = regexp.MustCompile(`name="ticket" value="([^"]+)"`)
 
 // keepTicket reports whether the answer is the consent page.
 func (v *visitor) keepTicket(answer *http.Response) bool {
@@ -180,7 +206,7 @@ func (v *visitor) keepTicket(answer *http.Response) bool {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	field := ticketField.FindSubmatch(body)
+	field := ticketInput.FindSubmatch(body)
 	if field == nil {
 		return false
 	}

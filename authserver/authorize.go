@@ -15,23 +15,6 @@ import (
 // maxState bounds the client's state, which is carried through the whole sign-in.
 const maxState = 4 << 10
 
-// request is an authorization request that passed every check: what consent is asked for, and what
-// the code will be bound to.
-type request struct {
-	ClientID    string   `json:"c"`
-	ClientName  string   `json:"n,omitempty"` // as the person is told
-	RedirectURI string   `json:"r"`
-	State       string   `json:"s,omitempty"`
-	Challenge   string   `json:"p"`
-	Resource    string   `json:"t"`
-	Scopes      []string `json:"o,omitempty"`
-	Prompt      string   `json:"m,omitempty"`
-	LoginHint   string   `json:"h,omitempty"`
-
-	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
-	approved bool    // by an earlier consent
-}
-
 // authorize is the authorization endpoint (OAuth 2.1, section 4.1.1). It writes nothing: the request
 // travels on in the sealed ticket of the consent page.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
@@ -84,18 +67,10 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 			advice: "Start again from the application you want to connect.",
 		}
 	}
-	ctx := clients.WithSource(r.Context(), s.ClientAddr(r))
-	client, err := s.Clients.Lookup(ctx, params.Get("client_id"))
-	switch {
-	case errors.Is(err, clients.ErrUnknown):
-		return nil, "", &unknownClient
-	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
-		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
-		return nil, "", &clientUnavailable
-	case err != nil:
-		return nil, "", s.internalProblem("looking up the client", err)
+	client, trouble := s.findClient(r, params.Get("client_id"))
+	if trouble != nil {
+		return nil, "", trouble
 	}
-
 	redirectURI := params.Get("redirect_uri")
 	if redirectURI == "" && len(client.RedirectURIs) == 1 {
 		redirectURI = client.RedirectURIs[0] // RFC 6749, section 3.1.2.3
@@ -106,16 +81,45 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 	return client, redirectURI, nil
 }
 
+func (s *Server) findClient(r *http.Request, id string) (*clients.Client, *problem) {
+	client, err := s.Clients.Lookup(clients.WithSource(r.Context(), s.ClientAddr(r)), id)
+	switch {
+	case errors.Is(err, clients.ErrUnknown):
+		return nil, &unknownClient
+	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
+		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
+		return nil, &clientUnavailable
+	case err != nil:
+		return nil, s.internalProblem("looking up the client", err)
+	}
+	return client, nil
+}
+
+// clientOf finds the client of a request that was checked before, and checks it again: what was
+// registered may have changed since, and no code leaves and no device is let in without this.
+func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *problem) {
+	if req.Device == nil {
+		client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+		return client, trouble
+	}
+	client, trouble := s.findClient(r, req.ClientID)
+	if trouble == nil && !client.May(clients.GrantDeviceCode) {
+		return nil, &unknownClient
+	}
+	return client, trouble
+}
+
 // checkRequest decides everything that may be answered by redirecting to the client.
 func (s *Server) checkRequest(params url.Values, client *clients.Client, redirectURI string) (request, *oauthError) {
 	none := request{}
 	if repeated(params) {
 		return none, invalidRequest("a parameter is given more than once")
 	}
-	if params.Has("request") {
+	// A parameter without a value is one that was left out (RFC 6749, section 3.1).
+	if params.Get("request") != "" {
 		return none, &oauthError{code: "request_not_supported", description: "request objects are not supported"}
 	}
-	if params.Has("request_uri") {
+	if params.Get("request_uri") != "" {
 		return none, &oauthError{code: "request_uri_not_supported", description: "request objects are not supported"}
 	}
 	if params.Get("response_type") == "" {

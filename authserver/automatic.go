@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // automatically answers an authorization request by itself, on a server in development mode. It
@@ -30,7 +31,7 @@ import (
 // What prompt asks for is passed over. It is about a person being there, and clients send it to every
 // server alike.
 func (s *Server) automatically(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) bool {
-	if s.automatic == nil || !staysOnDevice(req.RedirectURI) || !openedByPerson(r) {
+	if s.automatic == nil || req.Device != nil || !staysOnDevice(req.RedirectURI) || !openedByPerson(r) {
 		return false
 	}
 	user := s.automatic.User()
@@ -45,7 +46,7 @@ func (s *Server) automatically(w http.ResponseWriter, r *http.Request, client *c
 	event.Allowed, event.Reason = true, "development mode"
 	event.Subject, event.Email = user.Subject, user.VerifiedEmail()
 	s.Audit.Record(r.Context(), event)
-	s.finish(w, r, client, req, s.userOf(user), s.Now())
+	s.finish(w, r, client, req, &sessions.Browser{User: s.userOf(user), AuthTime: s.Now(), Provider: s.automatic.ID()})
 	return true
 }
 

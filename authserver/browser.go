@@ -21,7 +21,11 @@ type pendingLogin struct {
 // rememberLogin ties a state to this browser. All pending sign-ins share one cookie, so that many
 // tabs do not grow the request headers without bound; the oldest gives way.
 func (s *Server) rememberLogin(w http.ResponseWriter, r *http.Request, state string) error {
-	pending := append(s.pendingLogins(r), pendingLogin{
+	pending, err := s.pendingLogins(r)
+	if err != nil {
+		return err
+	}
+	pending = append(pending, pendingLogin{
 		State:   stateHash(state),
 		Expires: s.Now().Add(s.Lifetimes.Login).Unix(),
 	})
@@ -31,24 +35,30 @@ func (s *Server) rememberLogin(w http.ResponseWriter, r *http.Request, state str
 	return s.setPendingLogins(w, pending)
 }
 
-// startedHere tells whether this browser was sent to an identity provider with state. Another
+// startedHere makes sure that this browser was sent to an identity provider with state. Another
 // browser's callback would sign its person in to somebody else's request, or the reverse
 // (RFC 9700, section 4.7).
-func (s *Server) startedHere(r *http.Request, state string) bool {
+func (s *Server) startedHere(r *http.Request, state string) *problem {
+	pending, err := s.pendingLogins(r)
+	if err != nil {
+		trouble := s.ticketProblem(err)
+		return &trouble
+	}
 	hash := stateHash(state)
-	for _, p := range s.pendingLogins(r) {
+	for _, p := range pending {
 		if p.State == hash {
-			return true
+			return nil
 		}
 	}
-	return false
+	return &staleTicket
 }
 
 // forgetLogin removes a finished sign-in from the cookie.
 func (s *Server) forgetLogin(w http.ResponseWriter, r *http.Request, state string) {
 	hash := stateHash(state)
+	pending, _ := s.pendingLogins(r) // it was just read
 	var left []pendingLogin
-	for _, p := range s.pendingLogins(r) {
+	for _, p := range pending {
 		if p.State != hash {
 			left = append(left, p)
 		}
@@ -61,17 +71,23 @@ func (s *Server) forgetLogin(w http.ResponseWriter, r *http.Request, state strin
 	_ = s.setPendingLogins(w, left)
 }
 
-func (s *Server) pendingLogins(r *http.Request) []pendingLogin {
+// pendingLogins reads the login cookie. One that cannot be opened is none, except while the keys are
+// out of reach: a sign-in that is under way must not look as if it had expired.
+func (s *Server) pendingLogins(r *http.Request) ([]pendingLogin, error) {
 	var all, live []pendingLogin
-	if err := s.Vault.OpenJSON(sessions.LoginCookie, s.Cookies.Get(r, sessions.LoginCookieName), &all); err != nil {
-		return nil
+	err := s.Vault.OpenJSON(sessions.LoginCookie, s.Cookies.Get(r, sessions.LoginCookieName), &all)
+	switch {
+	case errors.Is(err, sessions.ErrUnavailable):
+		return nil, err
+	case err != nil:
+		return nil, nil
 	}
 	for _, p := range all {
 		if s.Now().Unix() < p.Expires {
 			live = append(live, p)
 		}
 	}
-	return live
+	return live, nil
 }
 
 func (s *Server) setPendingLogins(w http.ResponseWriter, pending []pendingLogin) error {
@@ -89,21 +105,24 @@ func stateHash(state string) string {
 }
 
 // signedIn returns the session of this browser, or nil. A session whose person has since left the
-// allow-list is none.
+// allow-list is none, and neither is one whose sign-in the identity provider has ended.
 func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
-	cookie := s.Cookies.Get(r, sessions.SessionCookieName)
-	if cookie == "" {
-		return nil, nil
+	browser, trouble := s.browserSession(r)
+	if browser == nil {
+		return nil, trouble
 	}
-	browser, err := s.Vault.LoadBrowser(r.Context(), cookie)
-	switch {
-	case errors.Is(err, sessions.ErrUnavailable):
-		return nil, &storeDown
-	case err != nil:
-		return nil, nil
+	if browser.Upstream != (sessions.ID{}) {
+		up, err := s.Vault.LoadUpstream(r.Context(), browser.User, browser.Upstream)
+		switch {
+		case errors.Is(err, sessions.ErrUnavailable):
+			return nil, &storeDown
+		case err != nil:
+			return nil, nil
+		}
+		browser.User = up.User // as the provider described them last
 	}
 	if !s.Policy.Allows(browser.User.Email, joinGroups(browser.User.Groups)) {
 		return nil, nil
 	}
-	return &browser, nil
+	return browser, nil
 }

@@ -30,8 +30,8 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := params.Get("state")
-	if state == "" || !s.startedHere(r, state) {
-		s.problem(w, r, staleTicket)
+	if trouble := s.startedHere(r, state); trouble != nil {
+		s.problem(w, r, *trouble)
 		return
 	}
 	l, err := s.logins.Take(r.Context(), state)
@@ -63,8 +63,11 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 	case errors.Is(err, identity.ErrDenied):
 		event.Reason = "the provider or the person declined"
 		s.Audit.Record(r.Context(), event)
-		s.redirectError(w, r, l.Request.RedirectURI, l.Request.State,
-			&oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
+		if _, trouble := s.clientOf(r, l.Request); trouble != nil {
+			s.problem(w, r, *trouble)
+			return
+		}
+		s.decline(w, r, l.Request, &oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
 	case errors.Is(err, identity.ErrUnavailable):
 		event.Reason = "the provider cannot be reached"
 		s.Audit.Record(r.Context(), event)

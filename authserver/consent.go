@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -59,25 +60,29 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
-	pages.WriteConsent(w, r, s.consentView(client, req, browser.User.Email, sealed))
+	pages.WriteConsent(w, r, s.consentView(client, req, accountName(browser.User), sealed))
 }
 
 func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
 	resource := s.Resources.Find(req.Resource)
-	host, kind := clients.RedirectHost(req.RedirectURI)
 	view := pages.Consent{
 		Action:        ConsentPath,
 		Ticket:        sealed,
 		ClientName:    client.Name,
 		ClientHost:    client.VerifiedHost(),
 		Preregistered: client.Source == clients.Preregistered,
-		RedirectHost:  host,
-		RedirectKind:  redirectKind(kind),
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
 		OfflineAccess: client.MayRefresh(),
 		Account:       account,
 		SiteName:      s.SiteName,
+	}
+	if req.Device == nil {
+		host, kind := clients.RedirectHost(req.RedirectURI)
+		view.RedirectHost, view.RedirectKind = host, redirectKind(kind)
+	} else {
+		view.UserCode, view.DeviceAddr = req.Device.UserCode.String(), req.DeviceAddr
+		view.Unproven = client.Public()
 	}
 	switch {
 	case s.automatic != nil:
@@ -91,6 +96,10 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 	}
 	return view
 }
+
+// accountName is how a signed-in person recognises their account; it is empty for nobody only. Groups
+// let in people for whose address the provider does not vouch.
+func accountName(u sessions.User) string { return cmp.Or(u.Email, u.Name, u.Subject) }
 
 func redirectKind(kind clients.RedirectKind) pages.RedirectKind {
 	switch kind {
@@ -116,15 +125,13 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := t.Request
-	// The client and the redirect URI are looked up again: what was registered may have changed
-	// while the page was open, and no redirect leaves without this check.
-	client, redirectURI, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	client, trouble := s.clientOf(r, req)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
 		return
 	}
 	if s.Resources.Find(req.Resource) == nil {
-		s.redirectError(w, r, redirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.decline(w, r, req, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	decision := form.Get("decision")
@@ -154,16 +161,17 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		if browser != nil && browser.ID == t.Session {
 			s.forget(r, client, req, browser.User)
 		}
-		s.redirectError(w, r, redirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		s.decline(w, r, req, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
 	s.recordConsent(r, client, req, true)
 	if stays {
-		s.finish(w, r, client, req, browser.User, browser.AuthTime)
+		s.finish(w, r, client, req, browser)
 		return
 	}
 	if decision == "switch" {
 		req.Prompt = prompts{login: req.Prompt == "login", choose: true}.upstream()
+		req.LoginHint = ""
 	}
 	s.startLogin(w, r, req, t.Browser)
 }

@@ -19,38 +19,65 @@ type login struct {
 	Browser  sessions.ID `json:"b"`
 	Nonce    string      `json:"n,omitempty"`
 	Verifier string      `json:"v,omitempty"`
+	Choice   sessions.ID `json:"k,omitzero"` // the choice of the provider; ends with one sign-in
 }
 
-// startLogin sends the browser to the identity provider. It runs only after consent was given, so
-// the cookie that the callback asks for cannot exist for a flow that nobody agreed to (MCP security
-// best practices, "Confused Deputy Problem", OAuth state).
+// startLogin sends the browser to the identity provider, or asks at which one to sign in. It runs
+// only after consent was given, so the cookie that the callback asks for cannot exist for a flow that
+// nobody agreed to (MCP security best practices, "Confused Deputy Problem", OAuth state).
 func (s *Server) startLogin(w http.ResponseWriter, r *http.Request, req request, browser sessions.ID) {
 	provider := s.Providers[0]
 	if automatic, ok := provider.(identity.Automatic); ok {
 		s.signIn(w, r, provider, login{Request: req, Provider: provider.ID(), Browser: browser}, automatic.User())
 		return
 	}
-	l := login{Request: req, Provider: provider.ID(), Browser: browser, Nonce: secret(), Verifier: secret()}
-	state, err := s.logins.Issue(r.Context(), l)
-	if err != nil {
-		s.problem(w, r, s.sealingProblem(err))
-		return
+	if len(s.Providers) > 1 {
+		provider = nil
+		// Whoever wants another account may want another provider.
+		if req.Prompt != "select_account" {
+			provider = s.providerOf(req.LoginHint)
+		}
+		var wrong string
+		if provider != nil && s.ready(r.Context(), provider) != nil {
+			provider, wrong = nil, unreachable(provider)
+		}
+		if provider == nil {
+			s.askChoice(w, r, newChoice(req, browser, s.Now().Add(s.Lifetimes.Login)), wrong)
+			return
+		}
 	}
-	if err := s.rememberLogin(w, r, state); err != nil {
-		s.problem(w, r, s.sealingProblem(err))
-		return
+	if trouble := s.loginAt(w, r, provider, login{Request: req, Browser: browser}); trouble != nil {
+		s.problem(w, r, *trouble)
+	}
+}
+
+// loginAt begins the sign-in l at a provider. It answers unless it returns a problem.
+func (s *Server) loginAt(w http.ResponseWriter, r *http.Request, provider identity.Provider, l login) *problem {
+	// Asked first, so that nothing is written for a provider that is down.
+	if trouble := s.ready(r.Context(), provider); trouble != nil {
+		return trouble
+	}
+	l.Provider, l.Nonce, l.Verifier = provider.ID(), secret(), secret()
+	state, err := s.logins.Issue(r.Context(), l)
+	if err == nil {
+		err = s.rememberLogin(w, r, state)
+	}
+	if err != nil {
+		trouble := s.sealingProblem(err)
+		return &trouble
 	}
 	redirecting, ok := provider.(identity.Redirecting)
 	if !ok {
 		redirect(w, r, LoginPath+"?state="+state)
-		return
+		return nil
 	}
 	target, err := redirecting.Begin(r.Context(), s.attempt(provider, l, state))
 	if err != nil {
-		s.problem(w, r, s.providerProblem(provider, err))
-		return
+		trouble := s.providerProblem(provider, err)
+		return &trouble
 	}
 	redirect(w, r, target)
+	return nil
 }
 
 func (s *Server) attempt(p identity.Provider, l login, state string) identity.Attempt {
@@ -69,21 +96,33 @@ type readier interface {
 	Ready(ctx context.Context) error
 }
 
+// ready tells whether somebody could sign in at a provider now.
+func (s *Server) ready(ctx context.Context, p identity.Provider) *problem {
+	if provider, ok := p.(readier); ok {
+		if err := provider.Ready(ctx); err != nil {
+			trouble := s.providerProblem(p, err)
+			return &trouble
+		}
+	}
+	return nil
+}
+
 // providersReady tells whether anybody could sign in now. It is asked before a person is shown a
-// consent page that could lead nowhere.
+// consent page that could lead nowhere. All providers are asked at once: one that hangs must not
+// keep people from another.
 func (s *Server) providersReady(ctx context.Context) *problem {
-	var down *problem
+	answers := make(chan *problem, len(s.Providers))
 	for _, p := range s.Providers {
-		provider, ok := p.(readier)
-		if !ok {
+		if _, ok := p.(readier); !ok {
 			return nil
 		}
-		err := provider.Ready(ctx)
-		if err == nil {
+		go func() { answers <- s.ready(ctx, p) }()
+	}
+	var down *problem
+	for range s.Providers {
+		if down = <-answers; down == nil {
 			return nil
 		}
-		trouble := s.providerProblem(p, err)
-		down = &trouble
 	}
 	return down
 }

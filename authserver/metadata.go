@@ -26,13 +26,17 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	if len(s.IDJAG) > 0 {
+		metadata.AuthorizationGrantProfilesSupported = []string{grantProfile}
+	}
+	if s.DeviceFlow {
+		metadata.DeviceAuthorizationEndpoint = s.Issuer + DeviceAuthorizationPath
+	}
 	metadata.IntrospectionEndpoint = s.Issuer + IntrospectPath
 	metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
 		return method == clients.AuthNone
 	})
-	if s.KeySet != nil {
-		metadata.JWKSURI = s.Issuer + JWKSPath
-	}
+	metadata.JWKSURI = s.Issuer + JWKSPath
 	if s.Clients.Registers() {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
 	}

@@ -35,8 +35,17 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, redirectURI, t
 		redirect(w, r, target)
 		return
 	}
-	w.Header().Set("Refresh", "0;url="+target)
 	pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
+}
+
+// decline tells whoever made a request that nothing comes of it: a client by redirect, a device when it
+// polls next.
+func (s *Server) decline(w http.ResponseWriter, r *http.Request, req request, e *oauthError) {
+	if req.Device != nil {
+		s.denyDevice(w, r, req)
+		return
+	}
+	s.redirectError(w, r, req.RedirectURI, req.State, e)
 }
 
 // authorizationResponse adds the parameters to a redirect URI, whose own query stays as it is. The

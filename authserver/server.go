@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
@@ -19,12 +20,17 @@ import (
 // The endpoints, below the issuer.
 const (
 	AuthorizePath = "/oauth2/auth"
+	DevicePath    = "/oauth2/device"
 	ConsentPath   = "/oauth2/consent"
+	ChoosePath    = "/oauth2/choose"
 	LoginPath     = "/oauth2/login"
 	CallbackPath  = "/oauth2/callback"
 	TokenPath     = "/oauth2/token"
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
+	LogoutPath    = "/oauth2/logout"
+
+	DeviceAuthorizationPath = "/oauth2/device_authorization"
 
 	IntrospectPath = "/oauth2/introspect"
 	JWKSPath       = "/oauth2/jwks"
@@ -87,6 +93,10 @@ type Lifetimes struct {
 	Access  time.Duration
 	Grant   sessions.GrantPolicy
 	Browser time.Duration
+
+	// How old the identity provider's word on a person may be when a client refreshes, and how much
+	// older while the provider cannot be asked.
+	Recheck, RecheckGrace time.Duration
 }
 
 // DefaultLifetimes are short where a leak would hurt and long where a person would have to sign in.
@@ -97,6 +107,9 @@ func DefaultLifetimes() Lifetimes {
 		Access:  time.Hour,
 		Grant:   sessions.GrantPolicy{Sliding: 30 * 24 * time.Hour, Grace: time.Minute},
 		Browser: 12 * time.Hour,
+
+		Recheck:      15 * time.Minute,
+		RecheckGrace: time.Hour,
 	}
 }
 
@@ -119,17 +132,34 @@ type Config struct {
 	// Lifetimes of some clients, by client id or host. Default: none.
 	ClientLifetimes map[string]ClientLifetimes
 
-	// The path of each redirecting provider's callback, by provider id. Default: CallbackPath.
+	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
+	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string
+
+	// The provider, by its id, at which the people of an e-mail domain sign in. Others are asked to
+	// choose if there are several.
+	Domains map[string]string
 
 	// RegistrationTokens are the SHA-256 of the initial access tokens, one of which registering
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Machines are the clients that may act in their own name. Without any the grant type
+	// client_credentials does not exist.
+	Machines Machines
+
+	// IDJAG are the identity providers whose assertions clients may come with, by issuer. Without any
+	// the grant type jwt-bearer does not exist.
+	IDJAG map[string]AssertionIssuer
+
+	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
+	DeviceFlow bool
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
-	// KeySet returns the JWK Set of identity assertions. Nil: there are none.
+	// KeySet returns the JWK Set of identity assertions. Default: an empty one, since clients insist on
+	// the address of a set in the OpenID document.
 	KeySet func() ([]byte, error)
 
 	// ClientAddr tells the network address a request really comes from.
@@ -151,6 +181,8 @@ type Server struct {
 	providers map[string]identity.Provider
 	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
+	devices   *devices
+	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
 }
@@ -167,6 +199,8 @@ func New(c Config) *Server {
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
+		ChoosePath:    s.choose,
+		LogoutPath:    s.logout,
 		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
@@ -174,12 +208,25 @@ func New(c Config) *Server {
 
 		IntrospectPath: s.machine(s.introspect),
 	}
-	if c.KeySet != nil {
-		s.endpoints[JWKSPath] = s.jwks
+	if s.KeySet == nil {
+		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }
 	}
+	s.endpoints[JWKSPath] = s.jwks
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,
+	}
+	if len(c.Machines) > 0 {
+		s.grants[clients.GrantClientCredentials] = s.machineGrant
+	}
+	if len(c.IDJAG) > 0 {
+		s.grants[clients.GrantJWTBearer] = s.assertionGrant
+	}
+	if c.DeviceFlow {
+		s.devices = newDevices()
+		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
+		s.endpoints[DevicePath] = s.device
+		s.grants[clients.GrantDeviceCode] = s.deviceGrant
 	}
 	for _, p := range c.Providers {
 		s.providers[p.ID()] = p

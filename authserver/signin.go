@@ -3,7 +3,6 @@ package authserver
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
@@ -32,6 +31,14 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	event.Allowed, event.Reason = true, rule
 	s.Audit.Record(r.Context(), event)
 
+	if l.Choice != (sessions.ID{}) {
+		// One consent leads to one code, however many providers were tried.
+		if err := s.Vault.Spend(r.Context(), "choice", l.Choice.String(), 2*s.Lifetimes.Login); err != nil {
+			s.problem(w, r, s.ticketProblem(err))
+			return
+		}
+	}
+
 	// A new session at each sign-in: a cookie planted before never becomes a session, and the one
 	// that was there ends.
 	if old := s.Cookies.Get(r, sessions.SessionCookieName); old != "" {
@@ -41,21 +48,28 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 		}
 	}
 	now, person := s.Now(), s.userOf(user)
-	cookie, err := s.Vault.CreateBrowser(r.Context(), sessions.Browser{
+	upstream, err := s.rememberUpstream(r.Context(), p, user, person)
+	if err != nil {
+		s.problem(w, r, s.sealingProblem(err))
+		return
+	}
+	browser := sessions.Browser{
 		User: person, AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
-	}, s.Lifetimes.Browser)
+		Upstream: upstream, LogoutHint: user.LogoutHint,
+	}
+	cookie, err := s.Vault.CreateBrowser(r.Context(), browser, s.Lifetimes.Browser)
 	if err != nil {
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
 	s.Cookies.Set(w, sessions.SessionCookieName, cookie, s.Lifetimes.Browser)
 
-	client, err := s.Clients.Lookup(r.Context(), l.Request.ClientID)
-	if err != nil || !client.Redirect(l.Request.RedirectURI) {
-		s.problem(w, r, unknownClient)
+	client, trouble := s.clientOf(r, l.Request)
+	if trouble != nil {
+		s.problem(w, r, *trouble)
 		return
 	}
-	s.finish(w, r, client, l.Request, person, now)
+	s.finish(w, r, client, l.Request, &browser)
 }
 
 // admits checks the additional rules of a resource.
@@ -70,15 +84,21 @@ func (s *Server) admits(uri string, user identity.User) (string, error) {
 	return resource.Policy.Check(user)
 }
 
-// finish issues the code for a request that was consented to, for a person who is signed in.
-func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, user sessions.User, authTime time.Time) {
+// finish answers a request that was consented to, for a person who is signed in: with a code, or by
+// letting a device in.
+func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, browser *sessions.Browser) {
+	user := browser.User
 	resource := s.Resources.Find(req.Resource)
 	if resource == nil {
-		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.decline(w, r, req, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
 		s.problem(w, r, notAllowed(user.Email))
+		return
+	}
+	if req.Device != nil {
+		s.allowDevice(w, r, client, req, browser)
 		return
 	}
 	host, _ := clients.RedirectHost(req.RedirectURI)
@@ -93,8 +113,9 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		ClientName:    client.Name,
 		RedirectHost:  host,
 		Grant:         sessions.NewID(),
-		AuthTime:      authTime,
+		AuthTime:      browser.AuthTime,
 		OfflineAccess: client.MayRefresh(),
+		Upstream:      browser.Upstream,
 	}, s.Lifetimes.Code)
 	if err != nil {
 		s.problem(w, r, s.sealingProblem(err))

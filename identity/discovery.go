@@ -19,13 +19,14 @@ import (
 const discoveryLife = 24 * time.Hour
 
 // metadata are the members of the discovery document that are used (OpenID Connect Discovery 1.0,
-// section 3; RFC 9207, section 3).
+// section 3; OpenID Connect RP-Initiated Logout 1.0, section 2.1; RFC 9207, section 3).
 type metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	UserInfoEndpoint      string   `json:"userinfo_endpoint"`
 	JWKSURI               string   `json:"jwks_uri"`
+	EndSessionEndpoint    string   `json:"end_session_endpoint"`
 	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
 	SendsIssuer           bool     `json:"authorization_response_iss_parameter_supported"`
 
@@ -90,6 +91,10 @@ func (md *metadata) check(issuer string) error {
 		if err := checkURL(endpoint.url, strings.HasPrefix(issuer, "http:")); err != nil {
 			return fmt.Errorf("its %s %w", endpoint.name, err)
 		}
+	}
+	// Signing out does without it; that is no reason to keep people from signing in.
+	if checkURL(md.EndSessionEndpoint, strings.HasPrefix(issuer, "http:")) != nil {
+		md.EndSessionEndpoint = ""
 	}
 	return nil
 }

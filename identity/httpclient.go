@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,6 +111,21 @@ func fetchJSON(ctx context.Context, client *http.Client, url, bearer string, int
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
+	return doJSON(client, req, into)
+}
+
+// postForm posts form to url and decodes the answer, with errors like those of fetchJSON.
+func postForm(ctx context.Context, client *http.Client, url string, form url.Values, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return errors.New("not a usable address")
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return doJSON(client, req, into)
+}
+
+func doJSON(client *http.Client, req *http.Request, into any) error {
 	resp, err := client.Do(req)
 	if err != nil {
 		return cause(err)

@@ -28,6 +28,13 @@ type User struct {
 
 	// Groups holds only names that ValidGroup accepts, so that they can be joined by commas.
 	Groups []string
+
+	// Upstream is what Recheck needs to ask about the person again. It holds secrets of the
+	// provider's and is meant for nobody else; empty if the provider cannot be asked again.
+	Upstream []byte `json:"-"`
+
+	// LogoutHint is what EndSession shows the provider. It may be empty.
+	LogoutHint string `json:"-"`
 }
 
 // VerifiedEmail returns the e-mail address if the provider vouches for it, and "" otherwise. It is
@@ -69,6 +76,29 @@ type Redirecting interface {
 	// Errors wrap ErrUnavailable, ErrDenied or ErrRefused. Their texts are for the log: they hold
 	// no secrets and nothing that the browser or the provider has worded.
 	Finish(ctx context.Context, a Attempt, params url.Values) (User, error)
+}
+
+// Rechecker is a provider that can be asked about a person again, without a browser.
+type Rechecker interface {
+	Provider
+
+	// Recheck asks whether the person whose sign-in left upstream still has their account, and
+	// returns what the provider says of them now. The error wraps ErrDenied if the provider no
+	// longer vouches for them, and then it never will again; anything else means that it could not
+	// be asked, or not be understood.
+	//
+	// newUpstream, if not nil, takes the place of upstream, also when there is an error: a provider
+	// may have given out a new refresh token before something else failed.
+	Recheck(ctx context.Context, upstream []byte) (u User, newUpstream []byte, err error)
+}
+
+// SessionEnder is a provider that can be told, by way of the browser, that somebody signs out.
+type SessionEnder interface {
+	Provider
+
+	// EndSession returns where to send the browser, which comes back to returnTo, or "" if there is
+	// no such address. hint is a User's LogoutHint.
+	EndSession(ctx context.Context, hint, returnTo string) string
 }
 
 // Password is a provider that checks a password itself. Implementations are safe for concurrent

@@ -224,3 +224,11 @@ func with(base map[string]any, changes map[string]any) map[string]any {
 	}
 	return out
 }
+
+func mustJSON(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}

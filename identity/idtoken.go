@@ -18,6 +18,17 @@ const clockSkew = time.Minute
 // verify checks an ID token as OpenID Connect Core 1.0, section 3.1.3.7, asks for, and returns its
 // claims.
 func (o *OIDC) verify(ctx context.Context, md *metadata, token, nonce string) (claims, error) {
+	c, err := o.verifyRefreshed(ctx, md, token, nonce)
+	if err == nil && !c.has("nonce") {
+		// Section 3.1.3.7, number 11.
+		return nil, fmt.Errorf("%w: ID token has no nonce", ErrRefused)
+	}
+	return c, err
+}
+
+// verifyRefreshed is verify for a token that came of a refresh: that may leave the nonce out, but
+// not have another one (OpenID Connect Core 1.0, section 12.2).
+func (o *OIDC) verifyRefreshed(ctx context.Context, md *metadata, token, nonce string) (claims, error) {
 	v := &verification{keys: md.keys}
 	for _, alg := range o.config.AllowedAlgorithms {
 		v.algorithms = append(v.algorithms, jose.SignatureAlgorithm(alg))
@@ -65,8 +76,8 @@ func (o *OIDC) checkClaims(c claims, verified *oidc.IDToken, nonce string) error
 	if notBefore, ok := c.seconds("nbf"); c.has("nbf") && (!ok || notBefore > now+clockSkew.Seconds()) {
 		return errors.New("is not valid yet")
 	}
-	// Section 3.1.3.7, number 11. An empty nonce would match a token that has none.
-	if nonce == "" || subtle.ConstantTimeCompare([]byte(c.text("nonce")), []byte(nonce)) != 1 {
+	// An empty nonce would match a token whose nonce is no text.
+	if c.has("nonce") && (nonce == "" || subtle.ConstantTimeCompare([]byte(c.text("nonce")), []byte(nonce)) != 1) {
 		return errors.New("has another nonce")
 	}
 	// Numbers 4 and 5: with several audiences the token must say that it was made for us.

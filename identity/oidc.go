@@ -12,9 +12,6 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// maxConcurrent bounds the sign-ins that wait for one provider at the same time.
-const maxConcurrent = 64
-
 // OIDCConfig says how to sign people in at an OpenID Connect provider.
 type OIDCConfig struct {
 	// ID is stable and unique within a site: letters, digits, "-" and "_".
@@ -47,6 +44,9 @@ type OIDCConfig struct {
 	// is one of these.
 	RequireHostedDomain []string
 
+	// DisableRecheck throws the provider's refresh tokens away, so that nobody is asked about again.
+	DisableRecheck bool
+
 	// AllowedAlgorithms are the signature algorithms of ID tokens. Default: RS256, ES256, EdDSA.
 	AllowedAlgorithms []string
 
@@ -64,7 +64,7 @@ type OIDC struct {
 	wantsGroups bool
 	client      *http.Client
 	discovery   document[*metadata]
-	slots       chan struct{}
+	slots       slots
 }
 
 // NewOIDC checks the configuration. It does no I/O: the provider is first asked when somebody
@@ -76,7 +76,7 @@ func NewOIDC(config OIDCConfig) (*OIDC, error) {
 	o := &OIDC{
 		wantsGroups: config.GroupsClaim != "",
 		client:      newClient(config.HTTPClient),
-		slots:       make(chan struct{}, maxConcurrent),
+		slots:       newSlots(),
 	}
 	o.config = config.withDefaults()
 	o.discovery.fetch, o.discovery.now = o.discover, o.config.Now
@@ -189,5 +189,9 @@ func checkID(id string) error {
 	return nil
 }
 
-// Interface guard
-var _ Redirecting = (*OIDC)(nil)
+// Interface guards
+var (
+	_ Redirecting  = (*OIDC)(nil)
+	_ Rechecker    = (*OIDC)(nil)
+	_ SessionEnder = (*OIDC)(nil)
+)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -37,8 +38,8 @@ func (o *OIDC) Begin(ctx context.Context, a Attempt) (string, error) {
 	if a.LoginHint != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", a.LoginHint))
 	}
-	if a.Prompt != "" {
-		options = append(options, oauth2.SetAuthURLParam("prompt", a.Prompt))
+	if prompt := joinPrompts(o.config.AuthParams["prompt"], a.Prompt); prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", prompt))
 	}
 	return o.oauth2(md, a).AuthCodeURL(a.State, options...), nil
 }
@@ -47,12 +48,10 @@ func (o *OIDC) Begin(ctx context.Context, a Attempt) (string, error) {
 func (o *OIDC) Finish(ctx context.Context, a Attempt, params url.Values) (User, error) {
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
-	select {
-	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
-	case <-ctx.Done():
-		return User{}, fmt.Errorf("%w: waiting for other sign-ins: %w", ErrUnavailable, cause(ctx.Err()))
+	if err := o.slots.enter(ctx); err != nil {
+		return User{}, err
 	}
+	defer o.slots.leave()
 	md, err := o.metadata(ctx)
 	if err != nil {
 		return User{}, err
@@ -61,7 +60,7 @@ func (o *OIDC) Finish(ctx context.Context, a Attempt, params url.Values) (User, 
 	if err != nil {
 		return User{}, err
 	}
-	idToken, accessToken, err := o.exchange(ctx, md, a, code)
+	idToken, token, err := o.exchange(ctx, md, a, code)
 	if err != nil {
 		return User{}, err
 	}
@@ -69,7 +68,18 @@ func (o *OIDC) Finish(ctx context.Context, a Attempt, params url.Values) (User, 
 	if err != nil {
 		return User{}, err
 	}
-	return o.user(ctx, md, claims, accessToken)
+	u, err := o.user(ctx, md, claims, token.AccessToken)
+	if err != nil {
+		return User{}, err
+	}
+	if md.EndSessionEndpoint != "" && len(idToken) <= maxLogoutHint {
+		u.LogoutHint = idToken
+	}
+	u.Upstream, err = o.upstream(token, u, a.Nonce)
+	if err != nil {
+		return User{}, err
+	}
+	return u, nil
 }
 
 // callback checks the authorization response and returns its code.
@@ -97,24 +107,34 @@ func (o *OIDC) callback(a Attempt, params url.Values, md *metadata) (code string
 	return code, nil
 }
 
-// exchange redeems the code for an ID token and an access token.
-func (o *OIDC) exchange(ctx context.Context, md *metadata, a Attempt, code string) (idToken, accessToken string, err error) {
-	token, err := o.oauth2(md, a).Exchange(oidc.ClientContext(ctx, o.client), code, oauth2.VerifierOption(a.Verifier))
+// exchange redeems the code for an ID token and the other tokens.
+func (o *OIDC) exchange(ctx context.Context, md *metadata, a Attempt, code string) (idToken string, token *oauth2.Token, err error) {
+	token, err = o.oauth2(md, a).Exchange(oidc.ClientContext(ctx, o.client), code, oauth2.VerifierOption(a.Verifier))
 	var answer *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &answer) && answer.Response.StatusCode < 500 && answer.Response.StatusCode != http.StatusTooManyRequests:
-		return "", "", fmt.Errorf("%w: token endpoint answered %s (status %d)",
+		return "", nil, fmt.Errorf("%w: token endpoint answered %s (status %d)",
 			ErrRefused, knownError(answer.ErrorCode), answer.Response.StatusCode)
 	case errors.As(err, &answer):
-		return "", "", fmt.Errorf("%w: redeeming the code: %w", ErrUnavailable, statusError(answer.Response.StatusCode))
+		return "", nil, fmt.Errorf("%w: redeeming the code: %w", ErrUnavailable, statusError(answer.Response.StatusCode))
 	case err != nil:
-		return "", "", fmt.Errorf("%w: redeeming the code: %w", ErrUnavailable, cause(err))
+		return "", nil, fmt.Errorf("%w: redeeming the code: %w", ErrUnavailable, cause(err))
 	}
 	idToken, _ = token.Extra("id_token").(string)
 	if idToken == "" {
-		return "", "", fmt.Errorf("%w: token endpoint gave no ID token", ErrRefused)
+		return "", nil, fmt.Errorf("%w: token endpoint gave no ID token", ErrRefused)
 	}
-	return idToken, token.AccessToken, nil
+	return idToken, token, nil
+}
+
+// joinPrompts adds what an attempt asks for to what the operator always wants (OpenID Connect Core
+// 1.0, section 3.1.2.1: a list), so that a client cannot ask the operator's wish away.
+func joinPrompts(always, now string) string {
+	values := strings.Fields(always)
+	if now != "" && !slices.Contains(values, now) && !slices.Contains(values, "none") {
+		values = append(values, now)
+	}
+	return strings.Join(values, " ")
 }
 
 func (o *OIDC) oauth2(md *metadata, a Attempt) *oauth2.Config {

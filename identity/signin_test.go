@@ -114,7 +114,7 @@ func TestBegin(t *testing.T) {
 		"tenant": {"1"}, "response_type": {"code"}, "client_id": {testClientID}, "redirect_uri": {testAttempt.RedirectURI},
 		"scope": {"openid email profile"}, "state": {"state-1"}, "nonce": {"nonce-1"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
-		"login_hint": {"ann@example.com&x=y"}, "prompt": {"select_account"}, "hd": {"example.com"},
+		"login_hint": {"ann@example.com&x=y"}, "prompt": {"login select_account"}, "hd": {"example.com"},
 	}
 	if q := u.Query(); !reflect.DeepEqual(q, want) {
 		t.Errorf("got %v, want %v", q, want)

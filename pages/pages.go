@@ -41,8 +41,10 @@ var (
 	consentPage = page("consent")
 	signInPage  = page("signin")
 	choosePage  = page("choose")
+	signOutPage = page("signout")
 	messagePage = page("message")
 	leavingPage = page("leaving")
+	devicePage  = page("device")
 )
 
 // frame is what the layout needs of every page.

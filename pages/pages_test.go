@@ -22,17 +22,23 @@ var kinds = []struct {
 }{
 	{"consent to a host", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.ClientHost = ""
+		v.ClientHost, v.UserCode = "", ""
 		WriteConsent(w, r, v)
 	}},
 	{"consent to a program on this device", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.RedirectKind = RedirectLoopback
+		v.RedirectKind, v.UserCode = RedirectLoopback, ""
 		WriteConsent(w, r, v)
+	}},
+	{"consent to a device", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteConsent(w, r, filled[Consent](text))
+	}},
+	{"device", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteDevice(w, r, http.StatusOK, filled[Device](text))
 	}},
 	{"consent before sign-in", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.Account, v.SwitchAction, v.RedirectKind = "", "", RedirectPrivateScheme
+		v.Account, v.SwitchAction, v.UserCode, v.RedirectKind = "", "", "", RedirectPrivateScheme
 		WriteConsent(w, r, v)
 	}},
 	{"sign-in", func(w http.ResponseWriter, r *http.Request, text string) {
@@ -40,6 +46,14 @@ var kinds = []struct {
 	}},
 	{"choice", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteChoose(w, r, filled[Choose](text))
+	}},
+	{"choice by e-mail address", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Choose](text)
+		v.ByEmail = true
+		WriteChoose(w, r, v)
+	}},
+	{"sign-out", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteSignOut(w, r, filled[SignOut](text))
 	}},
 	{"message", func(w http.ResponseWriter, r *http.Request, text string) {
 		WriteMessage(w, r, http.StatusOK, filled[Message](text))

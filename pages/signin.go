@@ -49,25 +49,36 @@ type Provider struct {
 	ID, Name string
 }
 
-// Choose asks which identity provider to sign in with. Each button posts provider and ticket.
+// Choose asks which identity provider to sign in with. Each button posts provider and ticket; the
+// field for an e-mail address, if there is one, posts email and ticket.
 type Choose struct {
 	Action, Ticket string
 	Providers      []Provider
-	SiteName       string
+	// ByEmail is set where an e-mail address can decide.
+	ByEmail bool
+	// Error is announced and shown above the choice.
+	Error    string
+	SiteName string
 }
 
 type chooseView struct {
 	frame
-	Action, Ticket string
-	Providers      []Provider
+	Action, Ticket, Error string
+	Providers             []Provider
+	ByEmail               bool
 }
 
 // WriteChoose answers with the choice of identity providers, status 200.
 func WriteChoose(w http.ResponseWriter, r *http.Request, v Choose) {
 	view := chooseView{
-		frame:  newFrame("Choose how to sign in", v.SiteName),
-		Action: v.Action,
-		Ticket: v.Ticket,
+		frame:   newFrame("Choose how to sign in", v.SiteName),
+		Action:  v.Action,
+		Ticket:  v.Ticket,
+		Error:   sentence(v.Error),
+		ByEmail: v.ByEmail,
+	}
+	if view.Error != "" {
+		view.Title = "Error: " + view.Title
 	}
 	for _, p := range v.Providers {
 		name := DisplayName(p.Name)

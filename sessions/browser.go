@@ -12,8 +12,10 @@ type Browser struct {
 	AuthTime  time.Time `json:"auth_time,omitzero"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Provider  string    `json:"provider,omitempty"`
-	// Upstream is reserved: the identity provider's tokens, opaque here.
-	Upstream []byte `json:"upstream,omitempty"`
+	// Upstream is the sign-in at the provider, where that can be asked about again; see [Upstream].
+	Upstream ID `json:"upstream,omitzero"`
+	// LogoutHint is what the provider wants to see again when the person signs out, opaque here.
+	LogoutHint string `json:"logout_hint,omitempty"`
 }
 
 // CreateBrowser stores a session for ttl and returns the cookie. Its ID is always fresh, whatever b says, so

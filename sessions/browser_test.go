@@ -14,7 +14,7 @@ func TestBrowserSession(t *testing.T) {
 	eachStore(t, func(t *testing.T, c *clock, replica func() sessions.Store) {
 		a, b := newVault(t, replica(), c), newVault(t, replica(), c)
 		planted := sessions.NewID()
-		want := sessions.Browser{ID: planted, User: ada, AuthTime: c.Now(), Provider: "google", Upstream: []byte("upstream")}
+		want := sessions.Browser{ID: planted, User: ada, AuthTime: c.Now(), Provider: "google", Upstream: sessions.NewID(), LogoutHint: "id token"}
 		cookie, err := a.CreateBrowser(t.Context(), want, 12*time.Hour)
 		if err != nil {
 			t.Fatal(err)

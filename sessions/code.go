@@ -23,6 +23,7 @@ type Code struct {
 	Grant         ID        `json:"grant"`
 	AuthTime      time.Time `json:"auth_time,omitzero"`
 	OfflineAccess bool      `json:"offline_access,omitempty"` // may get a refresh token
+	Upstream      ID        `json:"upstream,omitzero"`        // handed on to the grant
 }
 
 type codeRecord struct {

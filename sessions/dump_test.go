@@ -41,10 +41,15 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := exampleGrant()
-	g.ClientID, g.Upstream = clientID, []byte("upstream refresh token")
+	const upstreamToken, idToken = "upstream refresh token", "upstream ID token"
+	g.ClientID = clientID
+	var err error
+	if g.Upstream, err = v.CreateUpstream(t.Context(), sessions.Upstream{User: ada, Secret: []byte(upstreamToken)}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	refresh := must(v.CreateGrant(t.Context(), g, policy))
 	_, next := rotate(t, v, refresh)
-	cookie := must(v.CreateBrowser(t.Context(), sessions.Browser{User: ada, Upstream: g.Upstream}, time.Hour))
+	cookie := must(v.CreateBrowser(t.Context(), sessions.Browser{User: ada, Upstream: g.Upstream, LogoutHint: idToken}, time.Hour))
 	states := sessions.NewOneTime[login](v, sessions.LoginState, "login", time.Hour)
 	state := must(states.Issue(t.Context(), login{"nonce of a login", "verifier of a login"}))
 	if err := v.Spend(t.Context(), "consent", "spent ticket", time.Hour); err != nil {
@@ -60,7 +65,7 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 
 	var dump bytes.Buffer
 	records := 0
-	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -93,7 +98,7 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 		"the challenge": c0.Challenge, "the client id": clientID, "the client secret": secret,
 		"the code": code, "the redeemed code": redeemed, "the refresh token": refresh, "the next refresh token": next,
 		"the cookie": cookie, "the state": state, "the access token": access, "the spent id": "spent ticket",
-		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": string(g.Upstream),
+		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": upstreamToken, "the ID token": idToken,
 		"a token's prefix": "mcprt", "an approved redirect URI": approval.RedirectURI, "an approved client": approval.ClientName,
 	} {
 		raw := []byte(value)

@@ -29,8 +29,8 @@ type Grant struct {
 	Generation   uint32    `json:"generation"`
 	RotatedAt    time.Time `json:"rotated_at,omitzero"`
 	ClientAddr   string    `json:"client_addr,omitempty"`
-	// Upstream is reserved: the identity provider's refresh token and kin, opaque here.
-	Upstream []byte `json:"upstream,omitempty"`
+	// Upstream is the sign-in at the identity provider, where that can be asked about again; see [Upstream].
+	Upstream ID `json:"upstream,omitzero"`
 }
 
 // GrantPolicy says how long grants live.

@@ -16,7 +16,7 @@ func exampleGrant() sessions.Grant {
 	return sessions.Grant{
 		User: ada, ClientID: "client", ClientLabel: "label", ClientName: "Client", RedirectHost: "localhost",
 		Resource: "https://mcp.example.com", Scopes: []string{"read", "write"},
-		ClientAddr: "192.0.2.1", Upstream: []byte("upstream"),
+		ClientAddr: "192.0.2.1", Upstream: sessions.ID{7},
 	}
 }
 

@@ -20,6 +20,9 @@ const (
 	ClientSecret                   // derived from the client id, not stored
 	InitialAccessToken             // reserved: permission to register a client
 	UserToken                      // reserved: token that a person made for scripts
+	ChoiceTicket                   // hidden field of the page that asks for an identity provider
+	LogoutTicket                   // hidden field of the page that signs out
+	DeviceCode                     // what a device without a browser polls with
 	Record                         // value at rest in the store; binary, without a prefix
 	kindCount
 )
@@ -39,6 +42,9 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	ClientSecret:       {"mcpcs_", "client secret"},
 	InitialAccessToken: {"mcpia_", "initial access token"},
 	UserToken:          {"mcput_", "user token"},
+	ChoiceTicket:       {"mcpch_", "choice ticket"},
+	LogoutTicket:       {"mcplo_", "logout ticket"},
+	DeviceCode:         {"mcpdc_", "device code"},
 	Record:             {"", "record"},
 }
 

@@ -221,7 +221,7 @@ func TestChangeAtRotation(t *testing.T) {
 
 	c.Advance(time.Hour)
 	change := func(g *sessions.Grant) error {
-		g.Scopes, g.ClientAddr, g.User.Groups, g.Upstream = []string{"read"}, "192.0.2.2", []string{"staff"}, []byte("new")
+		g.Scopes, g.ClientAddr, g.User.Groups, g.Upstream = []string{"read"}, "192.0.2.2", []string{"staff"}, sessions.ID{9}
 		g.ID, g.Generation, g.CreatedAt, g.RotatedAt, g.ExpiresAt = sessions.NewID(), 99, time.Time{}, time.Time{}, c.Now().Add(999*day)
 		return nil
 	}
@@ -230,7 +230,7 @@ func TestChangeAtRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := before
-	want.Scopes, want.ClientAddr, want.User.Groups, want.Upstream = []string{"read"}, "192.0.2.2", []string{"staff"}, []byte("new")
+	want.Scopes, want.ClientAddr, want.User.Groups, want.Upstream = []string{"read"}, "192.0.2.2", []string{"staff"}, sessions.ID{9}
 	want.Generation, want.UsedAt, want.RotatedAt, want.ExpiresAt = 2, c.Now(), c.Now(), c.Now().Add(30*day)
 	if !reflect.DeepEqual(g, want) || !reflect.DeepEqual(loadGrant(t, v, next), want) {
 		t.Errorf("the grant is %+v, want %+v", g, want)

@@ -14,7 +14,7 @@ import (
 var textKinds = []sessions.Kind{
 	sessions.AccessToken, sessions.RefreshToken, sessions.AuthorizationCode, sessions.ConsentTicket,
 	sessions.ConsentCookie, sessions.LoginState, sessions.LoginCookie, sessions.BrowserSession,
-	sessions.ClientID, sessions.ClientSecret, sessions.InitialAccessToken, sessions.UserToken,
+	sessions.ClientID, sessions.ClientSecret, sessions.InitialAccessToken, sessions.UserToken, sessions.ChoiceTicket, sessions.LogoutTicket,
 }
 
 func seal(t testing.TB, r *sessions.Ring, k sessions.Kind, tenant, plain string) string {
@@ -78,7 +78,7 @@ func TestKindsNeverMix(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range []sessions.Kind{sessions.Record, 13, 255} {
+	for _, k := range []sessions.Kind{sessions.Record, sessions.Record + 1, 255} {
 		if _, err := r.Seal(k, tenant, nil); err == nil {
 			t.Errorf("kind %d was sealed as a text", k)
 		}

@@ -60,6 +60,8 @@ func New(addr string) (*Provider, error) {
 		CryptoKeyId:    "tokens",
 		CodeMethodS256: true,
 		AuthMethodPost: true,
+
+		GrantTypeRefreshToken: true,
 	}
 	if _, err := rand.Read(config.CryptoKey[:]); err != nil {
 		return nil, fmt.Errorf("making the token key: %w", err)
@@ -104,7 +106,7 @@ func (p *Provider) Start() error {
 	if err != nil {
 		return fmt.Errorf("listening as the provider: %w", err)
 	}
-	p.server = &http.Server{Handler: p.storage.recordTokens(p.handler), ReadHeaderTimeout: 10 * time.Second}
+	p.server = &http.Server{Handler: p.exchangeTokens(p.storage.recordTokens(p.handler)), ReadHeaderTimeout: 10 * time.Second}
 	go func(s *http.Server) { _ = s.Serve(ln) }(p.server)
 	return nil
 }

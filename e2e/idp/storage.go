@@ -30,7 +30,9 @@ type storage struct {
 	requests map[string]*authRequest
 	codes    map[string]string // code to request id
 	tokens   map[string]issuedToken
+	renewals map[string]*renewal // by refresh token
 	logins   int
+	logouts  []string // subjects
 	issued   []string
 }
 
@@ -52,6 +54,7 @@ func newStorage() (*storage, error) {
 		requests: make(map[string]*authRequest),
 		codes:    make(map[string]string),
 		tokens:   make(map[string]issuedToken),
+		renewals: make(map[string]*renewal),
 	}, nil
 }
 
@@ -144,20 +147,6 @@ func (s *storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (strin
 	s.tokens[id] = issuedToken{subject: r.GetSubject(), scopes: r.GetScopes(), expires: expires}
 	return id, expires, nil
 }
-
-func (s *storage) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
-	return "", "", time.Time{}, errors.New("refresh tokens are not offered")
-}
-
-func (s *storage) TokenRequestByRefreshToken(context.Context, string) (op.RefreshTokenRequest, error) {
-	return nil, op.ErrInvalidRefreshToken
-}
-
-func (s *storage) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
-	return "", "", op.ErrInvalidRefreshToken
-}
-
-func (s *storage) TerminateSession(context.Context, string, string) error { return nil }
 
 func (s *storage) RevokeToken(_ context.Context, id, _, _ string) *oidc.Error {
 	s.mu.Lock()
