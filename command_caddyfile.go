@@ -71,7 +71,11 @@ func (e *quickEdge) caddyfile() (string, error) {
 		c.line(2, "resource", c.tokens("--resource", path))
 	}
 	c.line(1, "}")
-	c.line(1, "reverse_proxy", c.tokens("--to", e.to...))
+	c.line(1, "reverse_proxy", c.tokens("--to", e.to...), "{")
+	// MCP servers on loopback refuse hosts that are not theirs, against DNS rebinding (MCP Streamable
+	// HTTP transport, "Security Warning"). Here that is decided already.
+	c.line(2, "header_up Host {upstream_hostport}")
+	c.line(1, "}")
 	c.line(0, "}")
 	return c.text.String(), c.err
 }

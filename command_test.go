@@ -125,7 +125,7 @@ func TestWhatTheCommandRuns(t *testing.T) {
 		wants []string
 	}{
 		{"a laptop", []string{"--from", freeAddress(t), "--to", "3000", "--to", "3001"},
-			[]string{`"provider":"dev"`, `"dial":"localhost:3000"`, `"dial":"localhost:3001"`, `"127.0.0.1:`, `"disable":true`}},
+			[]string{`"provider":"dev"`, `"Host":["{http.reverse_proxy.upstream.hostport}"]`, `"dial":"localhost:3000"`, `"dial":"localhost:3001"`, `"127.0.0.1:`, `"disable":true`}},
 		{"a server, its secret in a variable", append(slices.Clone(server), "--client-secret-env", "TEST_OIDC_SECRET"),
 			[]string{`"listen":[":443"]`, `"host":["mcp.example.com"]`, `"client_secret":"{env.TEST_OIDC_SECRET}"`, `"domains":["example.com","example.org"]`,
 				`"emails":["ann@example.net"]`, `"groups":["the staff"]`, `"paths":["/mcp"]`, `"parameter":"code"`}},
