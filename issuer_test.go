@@ -59,6 +59,7 @@ func TestDeriveIssuer(t *testing.T) {
 
 		unknown = -1 // errIssuerUnknown
 	)
+	h := newDerivedHandler(t)
 	for _, tc := range []struct {
 		name, host, sni, local string // sni "-": plain http
 		want                   string
@@ -72,6 +73,7 @@ func TestDeriveIssuer(t *testing.T) {
 		{"a loopback address", "127.0.0.1:8080", "-", loopback, "http://127.0.0.1:8080", 0},
 		{"the loopback of IPv6", "[::1]:8080", "-", "[::1]:8080", "http://[::1]:8080", 0},
 		{"TLS on loopback without a server name", "127.0.0.1:8443", "", loopback, "https://127.0.0.1:8443", 0},
+		{"HTTP/3 on loopback without a server name", "localhost:8443", "", "udp", "https://localhost:8443", 0},
 		{"TLS for another name", "evil.example", "mcp.example.com", public, "", 421},
 		{"TLS without a server name", "mcp.example.com", "", public, "", 421},
 		{"TLS with a dot after the host", "mcp.example.com.", "mcp.example.com", public, "", 421},
@@ -97,6 +99,8 @@ func TestDeriveIssuer(t *testing.T) {
 			}
 			switch tc.local {
 			case "":
+			case "udp":
+				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.UDPAddr{IP: net.IPv6loopback})))
 			case "unix":
 				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "/run/caddy.sock"})))
 			default:
@@ -106,13 +110,19 @@ func TestDeriveIssuer(t *testing.T) {
 				}
 				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(addr)))
 			}
-			got, err := deriveIssuer(r)
-			var failed caddyhttp.HandlerError
-			if errors.As(err, &failed); errors.Is(err, errIssuerUnknown) {
-				failed.StatusCode = unknown
-			}
-			if got != tc.want || failed.StatusCode != tc.status {
-				t.Errorf("%q, %v; want %q or status %d", got, err, tc.want, tc.status)
+			for range 2 { // what the first request leaves behind changes nothing
+				got := ""
+				s, err := h.site(r)
+				if err == nil {
+					got = s.issuer
+				}
+				var failed caddyhttp.HandlerError
+				if errors.As(err, &failed); errors.Is(err, errIssuerUnknown) {
+					failed.StatusCode = unknown
+				}
+				if got != tc.want || failed.StatusCode != tc.status {
+					t.Errorf("%q, %v; want %q or status %d", got, err, tc.want, tc.status)
+				}
 			}
 		})
 	}
@@ -142,8 +152,8 @@ func TestDerivedSites(t *testing.T) {
 	for i := range maxDerivedSites + 10 {
 		ask("n" + strings.Repeat("x", i%50) + "-" + string(rune('a'+i%26)) + "-" + strings.Repeat("y", i/50) + ".example.com")
 	}
-	if n := len(h.derived.sites); n > maxDerivedSites {
-		t.Errorf("%d sites are kept", n)
+	if n, hosts := len(h.derived.sites), len(*h.derived.hosts.Load()); n > maxDerivedSites || hosts > maxDerivedSites {
+		t.Errorf("%d sites of %d hosts are kept", n, hosts)
 	}
 	if s := ask("one.example.com"); s.issuer != one.issuer {
 		t.Errorf("issuer %s", s.issuer)

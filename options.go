@@ -87,6 +87,8 @@ type Options struct {
 	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
 	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
 
+	GuardOptions
+
 	providers []identity.Provider
 	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
 	callbacks map[string]string // redirect URL of a provider, where it is not the usual one
@@ -209,6 +211,7 @@ func (o *Options) inherit(d *Options) {
 	if o.IdentityAssertion == nil {
 		o.IdentityAssertion = d.IdentityAssertion
 	}
+	o.GuardOptions.inherit(&d.GuardOptions)
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},
 		{&o.RefreshTokenLifetime, &d.RefreshTokenLifetime},
