@@ -141,28 +141,6 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	return h.NewRoute(nil, handler), nil
 }
 
-// checkSignIn tells, where the line is still known, what is missing or too much for people to sign in.
-func (h *Handler) checkSignIn(shared *App) error {
-	providers := h.ProvidersRaw
-	if len(providers) == 0 {
-		providers = shared.ProvidersRaw
-	}
-	switch {
-	case len(providers) == 0:
-		return errNoProvider
-	case namesDev(providers):
-		if len(providers) > 1 {
-			return errDevAlone
-		}
-		if !strings.Contains(h.Issuer, "{") {
-			return checkDevIssuer(h.Issuer)
-		}
-	case h.Allow == nil && shared.Allow == nil:
-		return errNoRule
-	}
-	return nil
-}
-
 // matcherPath is what to suggest instead of a matcher.
 func matcherPath(matcher string) string {
 	if strings.HasPrefix(matcher, "/") {

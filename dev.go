@@ -1,7 +1,6 @@
 package mcpauth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -158,16 +157,6 @@ func (h *Handler) tenant(issuer string) string {
 		return issuer + "#development"
 	}
 	return issuer
-}
-
-// namesDev reports whether providers, as a Caddyfile adapts to them, hold development mode.
-func namesDev(providers []json.RawMessage) bool {
-	return slices.ContainsFunc(providers, func(raw json.RawMessage) bool {
-		var module struct {
-			Provider string `json:"provider"`
-		}
-		return json.Unmarshal(raw, &module) == nil && module.Provider == "dev"
-	})
 }
 
 // Interface guards
