@@ -68,6 +68,7 @@ type Handler struct {
 
 	Options
 
+	dev       bool // in development mode
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
 	profiles  map[string]authserver.ClientLifetimes
@@ -85,7 +86,7 @@ type Handler struct {
 const noIssuer = "https://issuer.invalid"
 
 var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords`)
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev"`)
 	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 )
 
@@ -138,6 +139,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	endStreamsAtExit(ctx)
+	if h.dev {
+		h.warnDev()
+	}
 
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
@@ -173,6 +177,9 @@ func (h *Handler) complete() error {
 	if len(h.providers) == 0 {
 		return errNoProvider
 	}
+	if err := h.checkDev(); err != nil {
+		return err
+	}
 	if h.policy == nil {
 		return errNoRule
 	}
@@ -181,6 +188,9 @@ func (h *Handler) complete() error {
 
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.dev && h.refuseOutsiders(w, r) {
+		return nil
+	}
 	s, err := h.site(r)
 	if errors.Is(err, errIssuerUnknown) {
 		// Whoever tries this out reads the answer before the log.

@@ -50,7 +50,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	vault := &sessions.Vault{
-		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
+		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: h.tenant(issuer), Now: time.Now,
 	}
 	registry, err := h.clientRegistry(issuer, vault)
 	if err != nil {

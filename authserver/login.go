@@ -47,6 +47,10 @@ type login struct {
 // nobody agreed to (MCP security best practices, "Confused Deputy Problem", OAuth state).
 func (s *Server) startLogin(w http.ResponseWriter, r *http.Request, req request, browser sessions.ID) {
 	provider := s.Providers[0]
+	if automatic, ok := provider.(identity.Automatic); ok {
+		s.signIn(w, r, provider, login{Request: req, Provider: provider.ID(), Browser: browser}, automatic.User())
+		return
+	}
 	if len(s.Providers) > 1 {
 		provider = nil
 		// Whoever wants another account may want another provider.

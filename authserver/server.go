@@ -190,6 +190,7 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
 	devices   *Devices
 	signIns   *throttle.Limiter
@@ -248,6 +249,9 @@ func New(c Config) *Server {
 		s.providers[p.ID()] = p
 		if _, ok := p.(identity.Redirecting); ok {
 			s.endpoints[s.callbackPath(p)] = s.callback
+		}
+		if automatic, ok := p.(identity.Automatic); ok {
+			s.automatic = automatic
 		}
 	}
 	return s
