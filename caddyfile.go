@@ -20,7 +20,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, github, local, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
+	sharedWords = "oidc, github, local, dev, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
 		"store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
 		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
@@ -45,6 +45,7 @@ const (
 //	    local {
 //	        user <email> <hash>
 //	    }
+//	    dev [<email>]
 //
 //	    authorization_server <issuer> {
 //	        ...
@@ -146,7 +147,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, err
 		}
 	}
-	if err := handler.Options.announcedProtection(&shared.Options).check(handler.Resources); err != nil {
+	if err := handler.checkSignIn(&shared); err != nil {
 		return nil, directive.WrapErr(err)
 	}
 	return h.NewRoute(nil, handler), nil

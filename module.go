@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -71,6 +72,7 @@ type Handler struct {
 
 	Options
 
+	dev       bool // in development mode
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
 	profiles  map[string]authserver.ClientLifetimes
@@ -112,10 +114,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.runtime, err = app.runtime(h.store, h.keys); err != nil {
 		return err
 	}
+	rules := []*access.Policy{h.policy}
 	for _, r := range h.Resources {
 		if err := r.load(); err != nil {
 			return err
 		}
+		rules = append(rules, r.policy)
+	}
+	if err := checkGroups(h.providers, rules...); err != nil {
+		return err
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
@@ -131,6 +138,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	endStreamsAtExit(ctx)
+	if h.dev {
+		h.warnDev()
+	}
 
 	if h.gated() {
 		if err := checkTrustedProxies(ctx); err != nil {
@@ -174,6 +184,9 @@ func (h *Handler) complete() error {
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
+	if err := h.checkDev(); err != nil {
+		return err
+	}
 	p := h.protection()
 	if err := p.check(h.Resources); err != nil {
 		return err
@@ -189,6 +202,9 @@ func (h *Handler) complete() error {
 
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.dev && h.refuseOutsiders(w, r) {
+		return nil
+	}
 	s, err := h.site(r)
 	if errors.Is(err, errIssuerUnknown) {
 		// Whoever tries this out reads the answer before the log.

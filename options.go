@@ -21,8 +21,9 @@ type Options struct {
 	// Where people sign in: modules in the namespace `mcp_auth.providers`. With several, people choose
 	// one after they consented, or their e-mail address decides. Each has an id of its own, and a
 	// redirect URL: `<issuer>/oauth2/callback` for the first one that takes redirects,
-	// `<issuer>/oauth2/callback/<id>` for the others. One is needed, or one of the other ways to
-	// protect a site: authorization servers, tokens or networks.
+	// `<issuer>/oauth2/callback/<id>` for the others. `dev` is development mode, for a laptop, and
+	// stands alone. One is needed, or one of the other ways to protect a site: authorization servers,
+	// tokens or networks.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
 	// The authorization servers that somebody else runs, instead of providers: this site then accepts
@@ -36,8 +37,8 @@ type Options struct {
 	// From where requests are taken: those for the protected resources and for every endpoint.
 	Networks
 
-	// Who may sign in, or use a token of an authorization server. Needed with either: nobody is let in
-	// by default.
+	// Who may sign in, or use a token of an authorization server. Needed with either, except in
+	// development mode: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// How MCP clients may become known.
@@ -213,6 +214,9 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 
 // inherit fills what is not set from the defaults.
 func (o *Options) inherit(d *Options) {
+	if o.policy == nil && !o.develops() { // the rules are for other people than its one user
+		o.policy = d.policy
+	}
 	// Where tokens come from is one setting: a site that has it one way does not inherit the other.
 	if len(o.providers) == 0 && len(o.external) == 0 {
 		o.providers, o.callbacks, o.domains, o.external = d.providers, d.callbacks, d.domains, d.external
@@ -222,9 +226,6 @@ func (o *Options) inherit(d *Options) {
 	}
 	if o.Networks.empty() {
 		o.networks = d.networks
-	}
-	if o.policy == nil {
-		o.policy = d.policy
 	}
 	if len(o.IDJAG) == 0 {
 		o.IDJAG = d.IDJAG

@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -17,7 +18,7 @@ type protection struct {
 }
 
 var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords. ` +
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev". ` +
 		`Without people, "authorization_server <issuer>", "token <name> { value ... }" and "allow_network <network>" protect a server too`)
 	errNoRule           = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 	errTwoServers       = errors.New(`authorization_server leaves issuing tokens to somebody else, while oidc, github and local make this site issue its own; keep one of the two`)
@@ -41,20 +42,29 @@ func (h *Handler) protection() protection {
 // announcedProtection reads the same off options that are not loaded yet, where shared are the
 // defaults, so that mistakes show while a Caddyfile is adapted.
 func (o *Options) announcedProtection(shared *Options) protection {
+	providers := o.announcedProviders(shared)
 	p := protection{
-		signIn:   len(o.ProvidersRaw) > 0,
+		signIn:   len(providers) > 0,
 		external: len(o.AuthorizationServers) > 0,
 		tokens:   len(o.Tokens) > 0 || len(shared.Tokens) > 0,
-		rules:    o.Allow != nil || shared.Allow != nil,
+		rules:    o.Allow != nil || shared.Allow != nil || namesDev(providers),
 		networks: o.Networks.decide(),
 	}
-	if !p.signIn && !p.external {
-		p.signIn, p.external = len(shared.ProvidersRaw) > 0, len(shared.AuthorizationServers) > 0
+	if len(o.ProvidersRaw) == 0 && !p.external {
+		p.external = len(shared.AuthorizationServers) > 0
 	}
 	if o.Networks.empty() {
 		p.networks = shared.Networks.decide()
 	}
 	return p
+}
+
+// announcedProviders are the providers that a site will have.
+func (o *Options) announcedProviders(shared *Options) []json.RawMessage {
+	if len(o.ProvidersRaw) == 0 && len(o.AuthorizationServers) == 0 {
+		return shared.ProvidersRaw
+	}
+	return o.ProvidersRaw
 }
 
 // oauth reports whether clients get their tokens by OAuth, whoever issues them.

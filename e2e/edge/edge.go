@@ -30,6 +30,7 @@ type Edge struct {
 	port    int
 	secure  bool
 	servers string
+	more    string
 	env     []string
 	logs    *Logs
 	process *exec.Cmd
@@ -42,6 +43,7 @@ type Config struct {
 	Port int               // 0: a free one
 	TLS  bool              // https, with a certificate of Caddy's internal authority
 	Site string            // what stands inside the site's block
+	More string            // further site blocks
 	Env  map[string]string // environment of the process
 
 	Servers string // what stands in the global option of that name
@@ -55,7 +57,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, more: c.More, logs: new(Logs)}
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -214,7 +216,7 @@ func (e *Edge) admin() string     { return filepath.Join(e.dir, "admin.sock") }
 
 func (e *Edge) write(site string) {
 	e.t.Helper()
-	text := Caddyfile(e.URL(), e.dir, site)
+	text := Caddyfile(e.URL(), e.dir, site) + e.more
 	if e.servers != "" {
 		text = strings.Replace(text, "{\n", "{\n\tservers {\n\t\t"+e.servers+"\n\t}\n", 1)
 	}
