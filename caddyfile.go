@@ -3,7 +3,6 @@ package mcpauth
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -21,8 +20,9 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, github, local, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion"
+	sharedWords = "oidc, github, local, dev, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
+		"store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
+		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
@@ -45,6 +45,17 @@ const (
 //	    local {
 //	        user <email> <hash>
 //	    }
+//	    dev [<email>]
+//
+//	    authorization_server <issuer> {
+//	        ...
+//	    }
+//	    token <name> {
+//	        value {env.NAME} | {file./path}
+//	        ...
+//	    }
+//	    allow_network <network...>
+//	    deny_network  <network...>
 //
 //	    allow domain|email|group <value...>
 //	    allow any
@@ -56,6 +67,8 @@ const (
 //	        required_scope  <scope...>
 //	        implies         <scope> <included scope...>
 //	        allow           domain|email|group <value...>
+//	        allow_network   <network...>
+//	        deny_network    <network...>
 //	        credentials     [oauth <url>] {
 //	            ...
 //	        }
@@ -102,6 +115,17 @@ const (
 //	        header   <name>
 //	        lifetime <duration>
 //	    }
+//
+//	    streams {
+//	        expiry_grace <duration>
+//	        heartbeat    <duration>|off
+//	        max_per_user <number>|off
+//	        max          <number>|off
+//	    }
+//	    origins        <origin...>|loopback|self|*
+//	    max_body       <size>|off
+//	    max_bad_tokens <number>|off
+//	    upgrades       [on|off]
 //	}
 //
 // It takes no matcher: one would keep the metadata documents from being found.
@@ -126,11 +150,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, err
 		}
 	}
-	if len(handler.ProvidersRaw) == 0 && len(shared.ProvidersRaw) == 0 {
-		return nil, directive.WrapErr(errNoProvider)
-	}
-	if handler.Allow == nil && shared.Allow == nil {
-		return nil, directive.WrapErr(errNoRule)
+	if err := handler.checkSignIn(&shared); err != nil {
+		return nil, directive.WrapErr(err)
 	}
 	return h.NewRoute(nil, handler), nil
 }
@@ -295,6 +316,12 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		o.Keys = append(o.Keys, keys...)
 		return true, nil
 	}
+	if known, err := o.GuardOptions.unmarshalOption(d); known || err != nil {
+		return known, err
+	}
+	if known, err := o.unmarshalProtection(d); known || err != nil {
+		return known, err
+	}
 	if _, err := caddy.GetModule("mcp_auth.providers." + name); err != nil {
 		return false, nil
 	}
@@ -307,33 +334,4 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		return true, d.WrapErr(err)
 	}
 	return true, nil
-}
-
-// oneArg reads the single argument of an option that is given once.
-func oneArg(d *caddyfile.Dispenser, target *string) error {
-	name := d.Val()
-	if *target != "" {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(target) || *target == "" {
-		return d.Errf("%s takes one value", name)
-	}
-	return nil
-}
-
-func parseDuration(d *caddyfile.Dispenser, target *caddy.Duration) error {
-	name := d.Val()
-	var text string
-	if *target != 0 {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(&text) {
-		return d.Errf("%s takes one duration, such as 1h or 30d", name)
-	}
-	value, err := caddy.ParseDuration(text)
-	if err != nil || value < time.Second {
-		return d.Errf("%s: %q is not a duration of at least 1s; write, for example, 1h or 30d", name, text)
-	}
-	*target = caddy.Duration(value)
-	return nil
 }

@@ -57,6 +57,8 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 //	    required_scope  <scope...>
 //	    implies         <scope> <included scope...>
 //	    allow           ...
+//	    allow_network   <network...>
+//	    deny_network    <network...>
 //	    credentials     ...
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
@@ -77,6 +79,10 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := parseAllow(d, resource.Allow); err != nil {
 				return nil, err
 			}
+		case "allow_network", "deny_network":
+			if _, err := resource.Networks.unmarshalOption(d); err != nil {
+				return nil, err
+			}
 		case "credentials":
 			if resource.Credentials != nil {
 				return nil, d.Err("credentials is given twice")
@@ -91,7 +97,8 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 				return nil, err
 			}
 			if !known {
-				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow, credentials", d.Val())
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow, "+
+					"allow_network, deny_network, credentials", d.Val())
 			}
 		}
 	}

@@ -113,6 +113,9 @@ func (h *Handler) checkCredentials() error {
 		if r.Credentials == nil {
 			continue
 		}
+		if len(h.providers) == 0 {
+			return fmt.Errorf("resource %s: %w", r.Paths[0], errCredentialsWithoutSignIn)
+		}
 		name := r.Credentials.header.Name
 		for _, other := range h.IdentityAssertion.identityHeaders() {
 			if strings.EqualFold(other.Name, name) {
@@ -126,5 +129,7 @@ func (h *Handler) checkCredentials() error {
 	}
 	return nil
 }
+
+var errCredentialsWithoutSignIn = errors.New("credentials are given by people who sign in on this site; add oidc, github or local")
 
 var errCredentialsOverPage = errors.New("people give their credentials at /my/credentials; serve the MCP server at another path")

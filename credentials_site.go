@@ -22,8 +22,9 @@ import (
 // setCredentials prepares the resources of s whose upstreams want credentials of people, and the page
 // where they give them. It does no I/O.
 func (h *Handler) setCredentials(s *site) error {
+	recorder := collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")})
 	keeper := credentials.New(credentials.Config{
-		Vault: s.vault, Audit: audit.Log{Logger: h.logger.Named("audit")}, Logger: h.logger, Now: time.Now,
+		Vault: s.vault, Audit: recorder, Logger: h.logger, Now: time.Now,
 	})
 	var servers []page.Server
 	for i, c := range h.Resources {
@@ -37,9 +38,10 @@ func (h *Handler) setCredentials(s *site) error {
 		}
 		res.credentials = &credentials.Guard{
 			Keeper: keeper, Upstream: upstream, Page: s.issuer + page.Path, Snapshot: routeGroups,
+			Refused: func() { collectors.Refused(string(reasonCredential)) },
 		}
 		servers = append(servers, page.Server{ID: res.path, Upstream: upstream, Allows: func(u sessions.User) bool {
-			return s.admits(&sessions.Access{UserIssuer: u.Issuer, Email: u.Email, Groups: strings.Join(u.Groups, ",")}, res)
+			return s.admitsPerson(res, u.Email, strings.Join(u.Groups, ","))
 		}})
 	}
 	if len(servers) == 0 {
@@ -51,17 +53,9 @@ func (h *Handler) setCredentials(s *site) error {
 	s.credentials = page.New(page.Config{
 		Keeper: keeper, Servers: servers, Visitors: s.auth, Vault: s.vault,
 		SiteName: h.siteName(s.issuer), SignOut: authserver.LogoutPath,
-		ClientAddr: clientAddr, Audit: audit.Log{Logger: h.logger.Named("audit")}, Logger: h.logger, Now: time.Now,
+		ClientAddr: clientAddr, Audit: recorder, Logger: h.logger, Now: time.Now,
 	})
 	return nil
-}
-
-// endpoint returns the handler of a path that the site answers itself, or nil.
-func (s *site) endpoint(path string) http.HandlerFunc {
-	if endpoint := s.auth.Endpoint(path); endpoint != nil || s.credentials == nil {
-		return endpoint
-	}
-	return s.credentials.Endpoint(path)
 }
 
 // credentialed returns what serves a request of c behind the guard: next, or next with c's own credential
@@ -73,8 +67,8 @@ func (s *site) credentialed(c *caller, res *resource, next caddyhttp.Handler) ss
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		err := res.credentials.Serve(w, r, s.person(&c.access), next)
 		if errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, credentials.ErrServerDown) {
-			w.Header().Set("Retry-After", "5")
-			return caddyhttp.Error(http.StatusServiceUnavailable, err)
+			w.Header().Set("Retry-After", retryWhenOverloaded)
+			return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
 		}
 		return err
 	})

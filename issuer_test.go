@@ -7,10 +7,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 )
 
 func TestCheckIssuer(t *testing.T) {
@@ -59,6 +65,7 @@ func TestDeriveIssuer(t *testing.T) {
 
 		unknown = -1 // errIssuerUnknown
 	)
+	h := newDerivedHandler(t)
 	for _, tc := range []struct {
 		name, host, sni, local string // sni "-": plain http
 		want                   string
@@ -72,6 +79,7 @@ func TestDeriveIssuer(t *testing.T) {
 		{"a loopback address", "127.0.0.1:8080", "-", loopback, "http://127.0.0.1:8080", 0},
 		{"the loopback of IPv6", "[::1]:8080", "-", "[::1]:8080", "http://[::1]:8080", 0},
 		{"TLS on loopback without a server name", "127.0.0.1:8443", "", loopback, "https://127.0.0.1:8443", 0},
+		{"HTTP/3 on loopback without a server name", "localhost:8443", "", "udp", "https://localhost:8443", 0},
 		{"TLS for another name", "evil.example", "mcp.example.com", public, "", 421},
 		{"TLS without a server name", "mcp.example.com", "", public, "", 421},
 		{"TLS with a dot after the host", "mcp.example.com.", "mcp.example.com", public, "", 421},
@@ -97,6 +105,8 @@ func TestDeriveIssuer(t *testing.T) {
 			}
 			switch tc.local {
 			case "":
+			case "udp":
+				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.UDPAddr{IP: net.IPv6loopback})))
 			case "unix":
 				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "/run/caddy.sock"})))
 			default:
@@ -106,15 +116,86 @@ func TestDeriveIssuer(t *testing.T) {
 				}
 				r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(addr)))
 			}
-			got, err := deriveIssuer(r)
-			var failed caddyhttp.HandlerError
-			if errors.As(err, &failed); errors.Is(err, errIssuerUnknown) {
-				failed.StatusCode = unknown
-			}
-			if got != tc.want || failed.StatusCode != tc.status {
-				t.Errorf("%q, %v; want %q or status %d", got, err, tc.want, tc.status)
+			for range 2 { // what the first request leaves behind changes nothing
+				got := ""
+				s, err := h.site(r)
+				if err == nil {
+					got = s.issuer
+				}
+				var failed caddyhttp.HandlerError
+				if errors.As(err, &failed); errors.Is(err, errIssuerUnknown) {
+					failed.StatusCode = unknown
+				}
+				if got != tc.want || failed.StatusCode != tc.status {
+					t.Errorf("%q, %v; want %q or status %d", got, err, tc.want, tc.status)
+				}
 			}
 		})
+	}
+}
+
+// The port of an issuer that is told from the request is what the Host header says. It must not get anybody
+// around a limit, nor push out what was fetched.
+func TestAnotherPortIsNoWayAroundLimits(t *testing.T) {
+	h := newTestHandler(t)
+	settings, err := resolveClients(nil, []*Client{{ID: "tv", GrantTypes: []string{clients.GrantDeviceCode}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.documents = &clients.Documents{AllowLoopback: true}
+	h.fixed, h.clients = nil, settings
+	if _, err := h.newSite(noIssuer); err != nil { // as provisioning does
+		t.Fatal(err)
+	}
+	ask := func(port int, method, target, body string) int {
+		t.Helper()
+		host := "localhost:" + strconv.Itoa(port)
+		r := httptest.NewRequest(method, "https://"+host+target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.TLS = &tls.ConnectionState{ServerName: "localhost", HandshakeComplete: true}
+		local := net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443})
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
+		w := httptest.NewRecorder()
+		if err := h.ServeHTTP(w, r, new(upstream)); err != nil {
+			t.Fatal(err)
+		}
+		return w.Code
+	}
+
+	issued := 0
+	for port := 1001; port <= 1040; port++ {
+		if ask(port, http.MethodPost, "/oauth2/device_authorization", "client_id=tv") == http.StatusOK {
+			issued++
+		}
+	}
+	if issued != 10 {
+		t.Errorf("one address got %d device codes at once, want 10", issued)
+	}
+
+	var fetches atomic.Int32
+	documents, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer documents.Close()
+	go func() {
+		for {
+			conn, err := documents.Accept()
+			if err != nil {
+				return
+			}
+			fetches.Add(1)
+			conn.Close()
+		}
+	}()
+	for port := 1001; port <= 1040; port++ {
+		id := "https://" + documents.Addr().String() + "/" + strconv.Itoa(port)
+		ask(port, http.MethodGet, "/oauth2/auth?client_id="+url.QueryEscape(id), "")
+	}
+	if n := fetches.Load(); n != 10 {
+		t.Errorf("one address had %d documents fetched at once, want 10", n)
 	}
 }
 
@@ -142,8 +223,8 @@ func TestDerivedSites(t *testing.T) {
 	for i := range maxDerivedSites + 10 {
 		ask("n" + strings.Repeat("x", i%50) + "-" + string(rune('a'+i%26)) + "-" + strings.Repeat("y", i/50) + ".example.com")
 	}
-	if n := len(h.derived.sites); n > maxDerivedSites {
-		t.Errorf("%d sites are kept", n)
+	if n, hosts := len(h.derived.sites), len(*h.derived.hosts.Load()); n > maxDerivedSites || hosts > maxDerivedSites {
+		t.Errorf("%d sites of %d hosts are kept", n, hosts)
 	}
 	if s := ask("one.example.com"); s.issuer != one.issuer {
 		t.Errorf("issuer %s", s.issuer)

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 func init() {
@@ -23,6 +25,9 @@ func init() {
 // in at an identity provider and issues tokens to MCP clients, and the guard of the protected
 // resources behind it: it answers its own endpoints, checks the token of every other request and
 // calls the next handler, which is usually `reverse_proxy`.
+//
+// In place of its own authorization server it can trust somebody else's, and it can protect a site by
+// tokens for programs and by networks, together with people who sign in or alone.
 //
 // Its endpoints are the metadata documents below `/.well-known/` (RFC 9728, RFC 8414, OpenID
 // Connect Discovery) and
@@ -41,7 +46,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.auth.user.id}` | The person's subject at the identity provider
+// `{http.auth.user.id}` | The person's subject at the identity provider; `token:<name>` for a service token
 // `{http.auth.user.email}` | The verified e-mail address
 // `{http.auth.user.name}` | The person's name
 // `{http.auth.user.groups}` | The person's groups, separated by commas
@@ -68,10 +73,12 @@ type Handler struct {
 
 	Options
 
+	dev       bool // in development mode
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
 	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
+	guarding  guardSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
@@ -82,11 +89,6 @@ type Handler struct {
 
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
 const noIssuer = "https://issuer.invalid"
-
-var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords`)
-	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
-)
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
@@ -113,6 +115,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.runtime, err = app.runtime(h.store, h.keys); err != nil {
 		return err
 	}
+	rules := []*access.Policy{h.policy}
 	for _, r := range h.Resources {
 		if err := r.load(); err != nil {
 			return err
@@ -120,6 +123,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := r.Credentials.load(); err != nil {
 			return fmt.Errorf("resource %s: credentials: %w", r.Paths[0], err)
 		}
+		rules = append(rules, r.policy)
+	}
+	if err := checkGroups(h.providers, rules...); err != nil {
+		return err
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
@@ -131,8 +138,28 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.checkCredentials(); err != nil {
 		return err
 	}
+	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	if err := runsFirst(ctx); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
+	if h.dev {
+		h.warnDev()
+	}
 
+	if h.gated() {
+		if err := checkTrustedProxies(ctx); err != nil {
+			return err
+		}
+	}
+	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
+	if h.Issuer == "" && !h.protection().oauth() {
+		// Nothing is published that a wrong address could spoil.
+		h.fixed, err = h.newSite("")
+		return err
+	}
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
@@ -161,17 +188,30 @@ func (h *Handler) complete() error {
 	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
-	if len(h.providers) == 0 {
-		return errNoProvider
+	if h.guarding, err = h.Options.settings(); err != nil {
+		return err
 	}
-	if h.policy == nil {
-		return errNoRule
+	if err := h.checkDev(); err != nil {
+		return err
+	}
+	p := h.protection()
+	if err := p.check(h.Resources); err != nil {
+		return err
+	}
+	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {
+		return errOpenOrigins
+	}
+	if p.tokens && !p.oauth() && h.Issuer == "" && h.IdentityAssertion != nil {
+		return errAssertionIssuer
 	}
 	return nil
 }
 
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.dev && h.refuseOutsiders(w, r) {
+		return nil
+	}
 	s, err := h.site(r)
 	if errors.Is(err, errIssuerUnknown) {
 		// Whoever tries this out reads the answer before the log.
@@ -185,21 +225,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err
 	}
 	path := requestedPath(r)
-	if endpoint := s.endpoint(path); endpoint != nil {
+	res, guarded := s.resources.paths.Match(path)
+	endpoint := s.endpoint(path, guarded)
+	document := s.wellKnown(path, guarded)
+	switch {
+	case !guarded && endpoint == nil && document == nil:
+		s.guard.CleanRequest(r)
+		return next.ServeHTTP(w, r)
+	case !s.networks.Admits(clientAddr(r)):
+		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
+	case document != nil:
+		document(w, r)
+		return nil
+	case endpoint != nil:
+		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
+			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
+			// but takes the sign-in it belongs to with it.
+			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
+		}
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		endpoint(w, r)
 		hideFromAccessLog(w, r, path)
 		return nil
-	}
-	if s.wellKnown(w, r, path) {
-		return nil
-	}
-	res, ok := s.resources.paths.Match(path)
-	if !ok {
-		s.guard.CleanRequest(r)
-		return next.ServeHTTP(w, r)
 	}
 	return h.protect(w, r, s, res, path, next)
 }
@@ -250,7 +299,10 @@ func endStreamsAtExit(ctx caddy.Context) {
 	})
 }
 
-var errExiting = errors.New("server is shutting down")
+var (
+	errExiting   = errors.New("server is shutting down")
+	errEarlyData = errors.New("request in TLS early data, which can be replayed")
+)
 
 // occasional limits a log line that any request could cause to one a minute.
 type occasional struct{ last atomic.Int64 }
@@ -258,46 +310,6 @@ type occasional struct{ last atomic.Int64 }
 func (o *occasional) due(now time.Time) bool {
 	last := o.last.Load()
 	return now.Unix()-last >= 60 && o.last.CompareAndSwap(last, now.Unix())
-}
-
-// maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
-const maxDerivedSites = 1024
-
-// derivedSites holds the sites whose issuers were derived from requests.
-type derivedSites struct {
-	mu    sync.RWMutex
-	sites map[string]*site
-}
-
-// site returns the site that a request is for.
-func (h *Handler) site(r *http.Request) (*site, error) {
-	if h.fixed != nil {
-		return h.fixed, nil
-	}
-	issuer, err := deriveIssuer(r)
-	if err != nil {
-		return nil, err
-	}
-	h.derived.mu.RLock()
-	s := h.derived.sites[issuer]
-	h.derived.mu.RUnlock()
-	if s != nil {
-		return s, nil
-	}
-	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" && r.TLS == nil && h.hints.due(time.Now()) {
-		h.logger.Warn("a proxy in front of this site asks for it by a loopback address, and clients will be told that address; "+
-			"add \"issuer https://<public host>\" to the mcp_auth block", zap.String("forwarded_host", forwarded))
-	}
-	if s, err = h.newSite(issuer); err != nil {
-		return nil, caddyhttp.Error(http.StatusInternalServerError, err)
-	}
-	h.derived.mu.Lock()
-	defer h.derived.mu.Unlock()
-	if h.derived.sites == nil || len(h.derived.sites) >= maxDerivedSites {
-		h.derived.sites = make(map[string]*site)
-	}
-	h.derived.sites[issuer] = s
-	return s, nil
 }
 
 // Interface guards

@@ -22,6 +22,10 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if presented == "" {
 		return nil, invalidRequest("refresh_token is missing")
 	}
+	if !client.MayRefresh() {
+		// It could when the grant began; its registration is not what it was.
+		return nil, unauthorizedClient("this client is not registered for refresh tokens any more; authorize again")
+	}
 	grant, err := s.loadGrant(r, presented)
 	reused := errors.Is(err, sessions.ErrReused)
 	if err != nil && !reused {
@@ -37,12 +41,20 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
 		return nil, refused
 	}
+	if s.providers[grant.Provider] == nil && grant.Provider != "" {
+		// Nobody vouches for the person any more.
+		return nil, s.endGrant(r, grant, "identity provider "+grant.Provider+" is not configured any more")
+	}
 	person, refused := s.recheck(r, grant)
 	if refused != nil {
 		return nil, refused
 	}
 	resource := s.Resources.Find(grant.Resource)
-	if resource == nil || !s.stillAdmitted(person, resource) {
+	if resource == nil {
+		// Nothing is ended: a resource that a mistake in the configuration took away may come back.
+		return nil, invalidTarget("the resource is not served here at present")
+	}
+	if !s.stillAdmitted(person, resource) {
 		return nil, s.endGrant(r, grant, "no longer on the allow-list")
 	}
 	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -165,7 +166,7 @@ func TestWhoLeavesTheAllowListGetsNoFurtherToken(t *testing.T) {
 		"of the resource": func(w *world) {
 			(*w.resources)[0].Policy = policy(w.t, access.Rule{Kind: access.Group, Value: "finance"})
 		},
-		"with the resource": func(w *world) { *w.resources = (*w.resources)[1:] },
+		"with their provider": func(w *world) { delete(w.providers, "oidc") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -180,6 +181,18 @@ func TestWhoLeavesTheAllowListGetsNoFurtherToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A mistake in the configuration must not sign everybody out.
+func TestAGrantOutlivesTheAbsenceOfItsResource(t *testing.T) {
+	w := newWorld(t)
+	first := w.tokens()
+	all := *w.resources
+	*w.resources = all[1:]
+	w.refresh(first.RefreshToken).wantError(t, 400, "invalid_target")
+	*w.resources = all
+	w.clock.advance(time.Hour)
+	w.refreshed(first.RefreshToken)
 }
 
 // A longer grace, configured meanwhile, must not let a token pass without the checks of a refresh.
@@ -222,4 +235,17 @@ func TestARefreshTokenThatIsNone(t *testing.T) {
 		w.refresh(token).wantError(t, 400, "invalid_grant")
 	}
 	w.refreshed(got.RefreshToken)
+}
+
+// An operator who takes refresh_token out of a client's grant types means the tokens that are out there, too.
+func TestAClientThatMayNotRefreshAnyMore(t *testing.T) {
+	w := newWorld(t)
+	first := w.tokens()
+	before := w.Clients
+	w.Clients = clients.New(clients.Config{Ring: w.Vault.Ring, Tenant: issuer, Now: w.clock.Now, Static: []clients.Client{
+		static(t, clients.Client{ID: "web", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code"}}),
+	}})
+	w.refresh(first.RefreshToken).wantError(t, 400, "unauthorized_client")
+	w.Clients = before
+	w.refreshed(first.RefreshToken)
 }

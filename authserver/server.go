@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // The endpoints, below the issuer.
@@ -155,6 +156,13 @@ type Config struct {
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
 
+	// Devices is what the process remembers of them. Servers for several issuers share one, or somebody
+	// who can name the issuer begins anew with each. Default: one of its own.
+	Devices *Devices
+
+	// SignIns counts, as Devices does, who begins to sign in. Default: one of its own.
+	SignIns *throttle.Limiter
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
@@ -168,6 +176,9 @@ type Config struct {
 	// What people call the site. Default: the issuer's host.
 	SiteName string
 
+	// OnToken is told the grant type of every access token that is issued. May be nil.
+	OnToken func(grantType string)
+
 	Audit  audit.Recorder
 	Logger *zap.Logger
 	Now    func() time.Time
@@ -179,8 +190,10 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
-	devices   *devices
+	devices   *Devices
+	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
@@ -194,6 +207,9 @@ func New(c Config) *Server {
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 
 		resourceServers: newResourceServers(c),
+	}
+	if s.signIns = c.SignIns; s.signIns == nil {
+		s.signIns = NewSignIns()
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
@@ -222,7 +238,9 @@ func New(c Config) *Server {
 		s.grants[clients.GrantJWTBearer] = s.assertionGrant
 	}
 	if c.DeviceFlow {
-		s.devices = newDevices()
+		if s.devices = c.Devices; s.devices == nil {
+			s.devices = NewDevices()
+		}
 		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
 		s.endpoints[DevicePath] = s.device
 		s.grants[clients.GrantDeviceCode] = s.deviceGrant
@@ -231,6 +249,9 @@ func New(c Config) *Server {
 		s.providers[p.ID()] = p
 		if _, ok := p.(identity.Redirecting); ok {
 			s.endpoints[s.callbackPath(p)] = s.callback
+		}
+		if automatic, ok := p.(identity.Automatic); ok {
+			s.automatic = automatic
 		}
 	}
 	return s

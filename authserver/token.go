@@ -45,6 +45,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *oauthError {
 	if refused != nil {
 		return refused
 	}
+	if s.OnToken != nil {
+		s.OnToken(name)
+	}
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -58,10 +59,7 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(g.config.RegistrationHosts) > 0 {
-		// Whoever may be answered at listed hosts only must not be answered at a device instead.
-		m.grantTypes = slices.DeleteFunc(m.grantTypes, func(name string) bool { return name == GrantDeviceCode })
-	}
+	m.grantTypes = g.registrableGrants(m.grantTypes)
 	m.redirectURIs = []string{}
 	if !slices.Contains(m.grantTypes, GrantDeviceCode) || !deviceOnly(o) || o.has("redirect_uris") {
 		if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
@@ -101,7 +99,7 @@ func (g *Registry) registrable(redirectURIs []string) bool {
 		if err != nil {
 			return false
 		}
-		host := u.host
+		host := strings.ToLower(u.host)
 		switch u.kind {
 		case Loopback:
 			host = "localhost"
@@ -113,6 +111,34 @@ func (g *Registry) registrable(redirectURIs []string) bool {
 		}
 	}
 	return true
+}
+
+// registrableGrants returns the grant types that remain where only some hosts may register: whoever may be
+// answered at those only must not be answered at a device instead.
+func (g *Registry) registrableGrants(grantTypes []string) []string {
+	if len(g.config.RegistrationHosts) == 0 {
+		return grantTypes
+	}
+	return slices.DeleteFunc(grantTypes, func(name string) bool { return name == GrantDeviceCode })
+}
+
+// CheckRegistrationHost reports why host cannot stand among Config.RegistrationHosts. One that never
+// matches would keep every client out without a word.
+func CheckRegistrationHost(host string) error {
+	scheme, isScheme := strings.CutSuffix(host, ":")
+	switch name := strings.TrimPrefix(host, "*."); {
+	case host == "localhost":
+		return nil
+	case isScheme:
+		if err := CheckScheme(scheme); err != nil {
+			return fmt.Errorf("%q: %w", host, err)
+		}
+		return nil
+	case !publicHost(name) || loopbackHost(name) || name != strings.ToLower(name):
+		return fmt.Errorf(`%q is no host: write "client.example", "*.client.example" for all below it, `+
+			`"localhost" for loopback addresses, or "cursor:" for a private-use scheme`, host)
+	}
+	return nil
 }
 
 // sealID gives the client its id. The client's home page is left out if the id would be too long
@@ -173,6 +199,10 @@ func (g *Registry) openID(id string) (*Client, error) {
 	if err != nil {
 		return nil, ErrUnknown
 	}
-	c.ID, c.schemes = id, g.schemes
+	// An id lives as long as the key it is sealed with. Hosts may have been listed since it was given out.
+	if !g.registrable(c.RedirectURIs) {
+		return nil, ErrUnknown
+	}
+	c.ID, c.schemes, c.GrantTypes = id, g.schemes, g.registrableGrants(c.GrantTypes)
 	return c, nil
 }

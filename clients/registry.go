@@ -23,14 +23,18 @@ type Config struct {
 	// unknown, too.
 	DynamicRegistration bool
 	// RegistrationHosts, if not empty, are the only hosts whose redirect URIs may be registered
-	// dynamically: "client.example", "*.client.example" for all below it, "localhost" for loopback
-	// redirects of every spelling, and a private-use scheme with its colon, such as "cursor:".
+	// dynamically, each as CheckRegistrationHost accepts it: "client.example", "*.client.example" for
+	// all below it, "localhost" for loopback redirects of every spelling, and a private-use scheme with
+	// its colon, such as "cursor:". Clients that registered others before are unknown, too.
 	RegistrationHosts []string
 	// PrivateSchemes are allowed for redirect URIs in addition to the built-in ones and to reverse
 	// domain names, each as CheckScheme accepts it.
 	PrivateSchemes []string
 	// Documents turns on client ID metadata documents; nil turns them off.
 	Documents *Documents
+	// Like is a registry for another tenant with the same Documents, PrivateSchemes and clock. Both share
+	// the documents that were fetched, and the limit for fetching. Nil: this one has its own.
+	Like *Registry
 	// TokenEndpoint is the URL of the token endpoint, which client assertions may name as their
 	// audience beside the issuer.
 	TokenEndpoint string
@@ -67,7 +71,11 @@ func New(config Config) *Registry {
 	if g.now == nil {
 		g.now = time.Now
 	}
-	if config.Documents != nil {
+	switch {
+	case config.Documents == nil:
+	case config.Like != nil && config.Like.documents != nil:
+		g.documents = config.Like.documents
+	default:
 		g.documents = newDocuments(*config.Documents, g.schemes, config.Spend != nil, g.now)
 	}
 	for _, c := range config.Static {

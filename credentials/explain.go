@@ -30,6 +30,9 @@ func (g *Guard) explain(w http.ResponseWriter, r *http.Request, b *body, why err
 	if text == "" {
 		return fmt.Errorf("getting a credential for %s: %w", g.Upstream.Resource, why)
 	}
+	if g.Refused != nil {
+		g.Refused()
+	}
 	id, status := json.RawMessage("null"), http.StatusForbidden
 	if r.Method == http.MethodPost {
 		if found := requestID(b.beginning()); found != nil {

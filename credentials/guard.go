@@ -21,6 +21,9 @@ type Guard struct {
 	// Snapshot notes what later handlers alter of a request beyond its header, address and body, and returns
 	// what puts it back. Nil: nothing.
 	Snapshot func(*http.Request) (restore func())
+
+	// Refused is told of every request that is answered with what the person has to do. May be nil.
+	Refused func()
 }
 
 // Serve calls next with the credential of person in the request, and answers by itself if there is none.

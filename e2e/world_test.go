@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -36,6 +38,8 @@ type world struct {
 	idp  *idp.Provider
 	up   *upstream.Server
 	edge *edge.Edge
+
+	transport http.RoundTripper // of clients by hand; nil is the default
 }
 
 // newWorld starts everything; extra are more lines of the mcp_auth block.
@@ -79,7 +83,9 @@ func (w *world) start(site string) {
 
 func (w *world) startAs(c edge.Config) {
 	w.t.Helper()
-	c.Env = map[string]string{"OIDC_CLIENT_SECRET": clientSecret}
+	env := map[string]string{"OIDC_CLIENT_SECRET": clientSecret}
+	maps.Copy(env, c.Env)
+	c.Env = env
 	w.edge = edge.Start(w.t, c)
 	w.idp.AddClient("edge", clientSecret, w.url("/oauth2/callback"))
 }
