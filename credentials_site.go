@@ -19,6 +19,9 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
+// credentialsPath is where people give their credentials.
+const credentialsPath = "/my/credentials"
+
 // setCredentials prepares the resources of s whose upstreams want credentials of people, and the page
 // where they give them. It does no I/O.
 func (h *Handler) setCredentials(s *site) error {
@@ -37,7 +40,7 @@ func (h *Handler) setCredentials(s *site) error {
 			OAuth: c.Credentials.oauth, RedirectURI: s.issuer + page.CallbackPath(res.path),
 		}
 		res.credentials = &credentials.Guard{
-			Keeper: keeper, Upstream: upstream, Page: s.issuer + page.Path, Snapshot: routeGroups,
+			Keeper: keeper, Upstream: upstream, Page: s.issuer + credentialsPath, Snapshot: routeGroups,
 			Refused: func() { collectors.Refused(string(reasonCredential)) },
 		}
 		servers = append(servers, page.Server{ID: res.path, Upstream: upstream, Allows: func(u sessions.User) bool {
@@ -47,10 +50,11 @@ func (h *Handler) setCredentials(s *site) error {
 	if len(servers) == 0 {
 		return nil
 	}
-	if res, covered := s.resources.paths.Match(page.Path); covered && res.path != "" {
+	if res, covered := s.resources.paths.Match(credentialsPath); covered && res.path != "" {
 		return fmt.Errorf("resource %s: %w", res.path, errCredentialsOverPage)
 	}
 	s.credentials = page.New(page.Config{
+		Path:   credentialsPath,
 		Keeper: keeper, Servers: servers, Visitors: s.auth, Vault: s.vault,
 		SiteName: h.siteName(s.issuer), SignOut: authserver.LogoutPath,
 		ClientAddr: clientAddr, Audit: recorder, Logger: h.logger, Now: time.Now,

@@ -70,7 +70,7 @@ func (p *Page) store(w http.ResponseWriter, r *http.Request, session *sessions.B
 		return
 	}
 	p.record(r, audit.CredentialStored, session.User, s, true, reason(replaced, "typed in"))
-	back(w)
+	p.back(w)
 }
 
 // connect sends the browser to the authorization server.
@@ -105,7 +105,7 @@ func (p *Page) remove(w http.ResponseWriter, r *http.Request, user sessions.User
 			"It is removed from this site, but the other service could not be told. To be sure, remove the access in your account there, too.")
 		return
 	}
-	back(w)
+	p.back(w)
 }
 
 // callback takes the answer of an authorization server for one upstream.
@@ -140,7 +140,7 @@ func (p *Page) finished(w http.ResponseWriter, r *http.Request, user sessions.Us
 	switch {
 	case err == nil:
 		p.record(r, audit.CredentialStored, user, s, true, reason(replaced, "connected"))
-		back(w)
+		p.back(w)
 	case errors.Is(err, credentials.ErrStale):
 		p.stale(w, r)
 	case errors.Is(err, credentials.ErrDeclined):
@@ -166,7 +166,7 @@ func (p *Page) serverDown(w http.ResponseWriter, r *http.Request, err error) {
 	p.Logger.Warn("the authorization server of an upstream gives no answer", zap.Error(err))
 	pages.WriteMessage(w, r, http.StatusServiceUnavailable, pages.Message{
 		Title: "The other service cannot be reached", Text: "Connecting your account is not possible at the moment.", Advice: "Try again in a moment.",
-		RetryAfter: 10 * time.Second, Link: Path, LinkText: "Your credentials", SiteName: p.SiteName,
+		RetryAfter: 10 * time.Second, Link: p.Path, LinkText: "Your credentials", SiteName: p.SiteName,
 	})
 }
 
@@ -178,7 +178,7 @@ func reason(replaced bool, how string) string {
 }
 
 // back shows the page anew, so that a reload sends nothing again.
-func back(w http.ResponseWriter) { redirect(w, Path) }
+func (p *Page) back(w http.ResponseWriter) { redirect(w, p.Path) }
 
 func redirect(w http.ResponseWriter, address string) {
 	h := w.Header()

@@ -20,16 +20,12 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
-// Path is where the page is, below the issuer. An account that is connected comes back to
-// ConnectPath, the path of the resource, and "/callback".
-const (
-	Path        = "/my/credentials"
-	ConnectPath = "/oauth2/connect"
-)
+// connectPath stands before the path of a resource in the callback of its upstream.
+const connectPath = "/oauth2/connect"
 
 // CallbackPath is where the authorization server of a resource's upstream sends the browser back to. The
 // path of the resource is in it, so that no two have the same (RFC 9700, section 4.4).
-func CallbackPath(resource string) string { return ConnectPath + resource + "/callback" }
+func CallbackPath(resource string) string { return connectPath + resource + "/callback" }
 
 // Visitors knows who is at a browser, and which forms are the site's own.
 type Visitors interface {
@@ -56,6 +52,9 @@ type Server struct {
 
 // Config is what a Page is made of. Every field is needed.
 type Config struct {
+	// Path is where the page is, such as "/my/credentials".
+	Path string
+
 	Keeper   *credentials.Keeper
 	Servers  []Server
 	Visitors Visitors
@@ -80,7 +79,7 @@ type Page struct {
 // New makes a page. It does no I/O.
 func New(c Config) *Page {
 	p := &Page{Config: c, endpoints: make(map[string]http.HandlerFunc)}
-	p.endpoints[Path] = p.serve
+	p.endpoints[c.Path] = p.serve
 	for i := range c.Servers {
 		s := &c.Servers[i]
 		if s.Upstream.OAuth != nil {
@@ -136,7 +135,7 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, session *sessions.
 		return
 	}
 	view := pages.Credentials{
-		Action: Path, Ticket: sealed, Account: accountName(session.User), SignOut: p.SignOut, SiteName: p.SiteName,
+		Action: p.Path, Ticket: sealed, Account: accountName(session.User), SignOut: p.SignOut, SiteName: p.SiteName,
 	}
 	for i := range p.Servers {
 		s := &p.Servers[i]
@@ -209,7 +208,7 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, doing string, err er
 // message answers with a notice that leads back to the page.
 func (p *Page) message(w http.ResponseWriter, r *http.Request, status int, title, text string) {
 	pages.WriteMessage(w, r, status, pages.Message{
-		Title: title, Text: text, Link: Path, LinkText: "Your credentials", SiteName: p.SiteName,
+		Title: title, Text: text, Link: p.Path, LinkText: "Your credentials", SiteName: p.SiteName,
 	})
 }
 

@@ -23,7 +23,10 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
 
-const issuer = "https://mcp.example.com"
+const (
+	issuer = "https://mcp.example.com"
+	here   = "/my/credentials"
+)
 
 var (
 	alice = sessions.User{Issuer: "https://idp.example", Subject: "alice", Email: "alice@example.com"}
@@ -109,6 +112,7 @@ func newWorld(t *testing.T) *world {
 	}
 	everybody := func(sessions.User) bool { return true }
 	w.Page = New(Config{
+		Path:   here,
 		Keeper: credentials.New(credentials.Config{Vault: vault, Audit: w.trail, Logger: zap.NewNop(), Now: clock}),
 		Servers: []Server{
 			{"/github", &credentials.Upstream{Resource: issuer + "/github", Name: "GitHub tools", Header: header, Hint: "Ask Ann."}, everybody},
@@ -167,7 +171,7 @@ var ticketField = regexp.MustCompile(`name="ticket" value="([^"]+)"`)
 // ticket opens the page and returns the ticket in it.
 func (w *world) ticket() string {
 	w.t.Helper()
-	match := ticketField.FindStringSubmatch(w.send(http.MethodGet, Path, nil).Body.String())
+	match := ticketField.FindStringSubmatch(w.send(http.MethodGet, here, nil).Body.String())
 	if match == nil {
 		w.t.Fatal("the page has no ticket")
 	}
@@ -181,7 +185,7 @@ func (w *world) press(server, action string, more ...string) *httptest.ResponseR
 	for i := 0; i < len(more); i += 2 {
 		form.Set(more[i], more[i+1])
 	}
-	return w.send(http.MethodPost, Path, form)
+	return w.send(http.MethodPost, here, form)
 }
 
 // uses reports what an upstream would get of the person at the browser.
@@ -203,19 +207,19 @@ func wantPage(t *testing.T, r *httptest.ResponseRecorder, status int, words stri
 
 func wantBack(t *testing.T, r *httptest.ResponseRecorder) {
 	t.Helper()
-	if r.Code != http.StatusSeeOther || r.Header().Get("Location") != Path {
+	if r.Code != http.StatusSeeOther || r.Header().Get("Location") != here {
 		t.Errorf("status %d, %v\n%s", r.Code, r.Header(), r.Body)
 	}
 }
 
 func TestStoringReplacingAndRemoving(t *testing.T) {
 	w := newWorld(t)
-	wantPage(t, w.send(http.MethodGet, Path, nil), 200, "Nothing stored")
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Nothing stored")
 	wantBack(t, w.press("/github", "store", "credential", " ghp_1\r\n"))
 	if !w.state("/github").Stored || w.state("/linear").Stored {
 		t.Error("stored in another place, or not at all")
 	}
-	wantPage(t, w.send(http.MethodGet, Path, nil), 200, "since 15 January 2027")
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, "since 15 January 2027")
 	wantBack(t, w.press("/github", "store", "credential", "ghp_2"))
 	wantBack(t, w.press("/github", "remove"))
 	wantBack(t, w.press("/github", "remove"))
@@ -260,7 +264,7 @@ func TestConnectingAndDisconnecting(t *testing.T) {
 	callback := CallbackPath("/linear") + "?" + url.Values{"code": {"c"}, "state": {q.Get("state")}}.Encode()
 	wantBack(t, w.send(http.MethodGet, callback, nil))
 	wantPage(t, w.send(http.MethodGet, callback, nil), 400, "finished already")
-	wantPage(t, w.send(http.MethodGet, Path, nil), 200, "Connected")
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Connected")
 	w.revoke = http.StatusServiceUnavailable
 	wantPage(t, w.press("/linear", "disconnect"), 200, "could not be told")
 	if w.state("/linear").Stored || len(w.trail.events) != 2 || w.trail.events[0].Reason != "connected" ||
@@ -340,22 +344,22 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 	}
 	form := good()
 	w.visitor = newVisitor(bob)
-	wantPage(t, w.send(http.MethodPost, Path, form), 400, "expired")
+	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
 	w.visitor = &visitor{who: mine.who, browser: sessions.NewID()}
-	wantPage(t, w.send(http.MethodPost, Path, form), 400, "expired")
+	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
 	w.visitor = &visitor{who: &sessions.Browser{ID: sessions.NewID(), User: alice}, browser: mine.browser}
-	wantPage(t, w.send(http.MethodPost, Path, form), 400, "expired")
+	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
 	w.visitor = &visitor{browser: mine.browser}
-	wantPage(t, w.send(http.MethodPost, Path, form), 403, "not signed in")
+	wantPage(t, w.send(http.MethodPost, here, form), 403, "not signed in")
 	w.visitor = mine
 	form.Set("ticket", "mcpuc_x")
-	wantPage(t, w.send(http.MethodPost, Path, form), 400, "expired")
-	wantPage(t, w.send(http.MethodPut, Path, good()), 403, "not sent from the page")
+	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
+	wantPage(t, w.send(http.MethodPut, here, good()), 403, "not sent from the page")
 
-	foreign := httptest.NewRequest(http.MethodPost, issuer+Path, strings.NewReader(good().Encode()))
+	foreign := httptest.NewRequest(http.MethodPost, issuer+here, strings.NewReader(good().Encode()))
 	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
 	recorder := httptest.NewRecorder()
-	w.Endpoint(Path)(recorder, foreign)
+	w.Endpoint(here)(recorder, foreign)
 	wantPage(t, recorder, 403, "not sent from the page")
 
 	for name, change := range map[string][2]string{
@@ -367,13 +371,13 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 	} {
 		form := good()
 		form.Set(change[0], change[1])
-		if r := w.send(http.MethodPost, Path, form); r.Code != 400 && r.Code != 404 {
+		if r := w.send(http.MethodPost, here, form); r.Code != 400 && r.Code != 404 {
 			t.Errorf("%s: status %d", name, r.Code)
 		}
 	}
 	form = good()
 	w.now = w.now.Add(ticketLife)
-	wantPage(t, w.send(http.MethodPost, Path, form), 400, "expired")
+	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
 	if len(w.trail.events) != 0 || w.state("/github").Stored {
 		t.Errorf("something happened: %+v", w.trail.events)
 	}
@@ -381,15 +385,15 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 
 func TestPeopleSeeTheServersThatTheyMayUse(t *testing.T) {
 	w := newWorld(t)
-	if body := w.send(http.MethodGet, Path, nil).Body.String(); strings.Contains(body, "payroll") || !strings.Contains(body, "Ask Ann.") {
+	if body := w.send(http.MethodGet, here, nil).Body.String(); strings.Contains(body, "payroll") || !strings.Contains(body, "Ask Ann.") {
 		t.Errorf("alice sees\n%s", body)
 	}
 	w.visitor = newVisitor(bob)
-	wantPage(t, w.send(http.MethodGet, Path, nil), 200, issuer+"/payroll")
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, issuer+"/payroll")
 	w.visitor = new(visitor)
-	wantPage(t, w.send(http.MethodGet, Path, nil), 403, "Connect an application")
+	wantPage(t, w.send(http.MethodGet, here, nil), 403, "Connect an application")
 	w.visitor = &visitor{down: true}
-	r := w.send(http.MethodGet, Path, nil)
+	r := w.send(http.MethodGet, here, nil)
 	wantPage(t, r, 503, "session store")
 	if r.Header().Get("Retry-After") == "" {
 		t.Error("no Retry-After")
@@ -414,8 +418,8 @@ func TestEachServerHasACallbackOfItsOwn(t *testing.T) {
 	}
 	w := newWorld(t)
 	for path, want := range map[string]bool{
-		Path: true, "/oauth2/connect/linear/callback": true, "/oauth2/connect/github/callback": false, "/oauth2/connect/Linear/callback": false,
-		Path + "/": false, "/my/Credentials": false,
+		here: true, "/oauth2/connect/linear/callback": true, "/oauth2/connect/github/callback": false, "/oauth2/connect/Linear/callback": false,
+		here + "/": false, "/my/Credentials": false,
 	} {
 		if got := w.Endpoint(path) != nil; got != want {
 			t.Errorf("%s is answered: %t", path, got)
