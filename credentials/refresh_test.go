@@ -168,11 +168,7 @@ func TestRenewAfterTheUpstreamRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A token that is as fresh as that is refused for another reason.
-	if _, err := w.Renew(t.Context(), alice, w.linear, held); err != ErrRejected {
-		t.Errorf("right after connecting: %v", err)
-	}
-	w.clock.Advance(24 * time.Hour)
+	w.clock.Advance(time.Second)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -187,6 +183,17 @@ func TestRenewAfterTheUpstreamRefused(t *testing.T) {
 	}
 	if got := value(t, w.Keeper, alice, w.linear); got != "Bearer access-2" {
 		t.Errorf("kept: %q", got)
+	}
+	// A token that is as fresh as that is refused for another reason than its age.
+	if held, err = w.Use(t.Context(), alice, w.linear); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Renew(t.Context(), alice, w.linear, held); err != ErrRejected {
+		t.Errorf("right after a refresh: %v", err)
+	}
+	w.clock.Advance(rejectedPause)
+	if renewed, err := w.Renew(t.Context(), alice, w.linear, held); err != nil || renewed.value != "Bearer access-3" {
+		t.Errorf("later: %q, %v", renewed.value, err)
 	}
 
 	w.typeIn(alice, w.github, "ghp_old")

@@ -19,7 +19,8 @@ const (
 	maxMargin = time.Minute
 	// retryPause is for how long a refresh that failed is not tried again.
 	retryPause = 5 * time.Second
-	// rejectedPause is for how long a credential that was just renewed is not renewed on account of a 401.
+	// rejectedPause is for how long a credential that was refreshed is not refreshed on account of a 401: it
+	// was refused for another reason than its age.
 	rejectedPause = 30 * time.Second
 )
 
@@ -53,7 +54,7 @@ func (k *Keeper) Renew(ctx context.Context, person sessions.User, up *Upstream, 
 			return Held{}, err
 		case c.Version != held.version:
 			return k.hold(up, c, time.Time{})
-		case c.Refresh == "" || k.Now().Sub(c.ChangedAt) < rejectedPause:
+		case c.Refresh == "", c.ChangedAt.After(c.CreatedAt) && k.Now().Sub(c.ChangedAt) < rejectedPause:
 			return Held{}, ErrRejected
 		}
 		if c, err = k.refresh(ctx, person, up, c); err != nil {
