@@ -176,3 +176,6 @@ func lessRelated(a, b string) string {
 	}
 	return b
 }
+
+// StopAt makes the browser stop at redirects to addresses beginning with prefix instead.
+func (b *Browser) StopAt(prefix string) { b.stop = prefix }
