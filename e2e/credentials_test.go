@@ -38,9 +38,9 @@ func newKeyedWorld(t *testing.T, lines string) (*world, *keyedServer) {
 		t.Fatal(err)
 	}
 	keyed := startKeyed(t)
-	// In a handle block, as people write it; the resource's path is cut off on the way.
+	// In one handle block of several, as people write it; the resource's path is cut off on the way.
 	w.start(w.oidcSite("resource /keyed {\n\t\t\tname \"Keyed tools\"\n\t\t\t"+lines+"\n\t\t}") +
-		"\thandle_path /keyed/* {\n\t\treverse_proxy " + keyed.addr + "\n\t}\n")
+		"\thandle_path /keyed/* {\n\t\treverse_proxy " + keyed.addr + "\n\t}\n\thandle_path /other/* {\n\t\trespond other\n\t}\n")
 	return w, keyed
 }
 
