@@ -1,7 +1,8 @@
 // Package access decides who may use a server: it compares what an identity provider vouches for
-// with the allow rules of the configuration, when somebody signs in and again at each request. It
-// also reads the bearer token of a request. It knows nothing of how people sign in, nor of what
-// tokens are made of.
+// with the allow rules of the configuration, when somebody signs in and again at each request, the
+// address of a request with the networks that are let in, and a bearer token with those that the
+// operator gave to programs. It knows nothing of how people sign in, nor of what other tokens are
+// made of.
 package access
 
 import (

@@ -59,13 +59,15 @@ func (v *Vault) IssueAccess(a Access) (string, error) {
 // OpenAccess reads token into a. It takes no lock and does no I/O. The error is [ErrInvalid],
 // [ErrExpired], [ErrRevoked] (the token or its grant) or [ErrUnavailable]; a is filled in after
 // ErrExpired and ErrRevoked, too, for the audit log.
-func (v *Vault) OpenAccess(token string, a *Access) error {
+func (v *Vault) OpenAccess(token string, a *Access) error { return v.open(AccessToken, token, a) }
+
+func (v *Vault) open(k Kind, token string, a *Access) error {
 	if len(token) > maxAccessText {
 		return ErrInvalid
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	plain, err := v.Ring.AppendOpen(s.plain[:0], AccessToken, v.Tenant, token)
+	plain, err := v.Ring.AppendOpen(s.plain[:0], k, v.Tenant, token)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 	ClientID                       // dynamic registration, sealed
 	ClientSecret                   // derived from the client id, not stored
 	InitialAccessToken             // reserved: permission to register a client
-	UserToken                      // reserved: token that a person made for scripts
+	UserToken                      // token that a person made for scripts; see [PersonalToken]
 	ChoiceTicket                   // hidden field of the page that asks for an identity provider
 	LogoutTicket                   // hidden field of the page that signs out
 	Record                         // value at rest in the store; binary, without a prefix
