@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, github, local, allow, clients, client, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, github, local, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion"
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
@@ -66,6 +66,11 @@ const (
 //	    client <id> {
 //	        secret       <{env.NAME} | {file./path}>
 //	        redirect_uri <uri...>
+//	    }
+//
+//	    device_flow off
+//	    id_jag <issuer> {
+//	        client <id at the provider> <id here>
 //	    }
 //
 //	    introspection_client <id> {
@@ -245,6 +250,13 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		client, err := parseClient(d)
 		o.KnownClients = append(o.KnownClients, client)
 		return true, err
+	case "id_jag":
+		assertions, err := parseIDJAG(d)
+		o.IDJAG = append(o.IDJAG, assertions)
+		return true, err
+	case "device_flow":
+		o.DeviceFlowDisabled = true
+		return true, parseOff(d)
 	case "store":
 		if o.StoreRaw != nil {
 			return true, d.Err("store is given twice")

@@ -1,6 +1,12 @@
 package mcpauth
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+)
 
 // parseClients reads how clients may become known. Syntax:
 //
@@ -99,8 +105,14 @@ func parseRegistration(d *caddyfile.Dispenser, r *Registration) error {
 //	client <id> {
 //	    name         <text>
 //	    secret       <{env.NAME} | {file./path}>
+//	    jwks         <{file./path}>
 //	    redirect_uri <uri...>
+//	    grant_types  <authorization_code | refresh_token | device_code | client_credentials | jwt_bearer ...>
+//	    scopes       <scope...>
+//	    resource     <path...>
 //	}
+//
+// scopes and resource limit the tokens that the client gets in its own name, with client_credentials.
 func parseClient(d *caddyfile.Dispenser) (*Client, error) {
 	client := new(Client)
 	if !d.AllArgs(&client.ID) {
@@ -113,19 +125,48 @@ func parseClient(d *caddyfile.Dispenser) (*Client, error) {
 			err = oneArg(d, &client.Name)
 		case "secret":
 			err = oneArg(d, &client.Secret)
+		case "jwks":
+			err = oneArg(d, &client.KeySet)
 		case "redirect_uri":
 			err = someArgs(d, &client.RedirectURIs)
+		case "grant_types":
+			err = parseGrantTypes(d, &client.GrantTypes)
+		case "scopes":
+			err = someArgs(d, &client.Scopes)
+		case "resource":
+			err = someArgs(d, &client.Resources)
 		default:
-			return nil, d.Errf("unknown option %q; client knows: name, secret, redirect_uri", d.Val())
+			return nil, d.Errf("unknown option %q; client knows: name, secret, jwks, redirect_uri, grant_types, scopes, resource", d.Val())
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if len(client.RedirectURIs) == 0 {
+	if len(client.RedirectURIs) == 0 && (len(client.GrantTypes) == 0 || slices.Contains(client.GrantTypes, clients.GrantCode)) {
 		return nil, d.Errf("client %s has no redirect_uri: nowhere to answer it", client.ID)
 	}
 	return client, nil
+}
+
+func parseGrantTypes(d *caddyfile.Dispenser, target *[]string) error {
+	if err := someArgs(d, target); err != nil {
+		return err
+	}
+	for _, word := range *target {
+		if _, err := clients.ParseGrantType(word); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	return nil
+}
+
+// parseOff reads an option that can only be switched off.
+func parseOff(d *caddyfile.Dispenser) error {
+	var value string
+	if name := d.Val(); !d.AllArgs(&value) || value != "off" {
+		return d.Errf("%s is on unless you write %s off", name, name)
+	}
+	return nil
 }
 
 // someArgs reads the arguments of an option that may be given several times.

@@ -69,8 +69,26 @@ type Client struct {
 	// public client, protected by PKCE alone.
 	Secret string `json:"secret,omitempty"`
 
-	// Where it may be answered. Loopback addresses match with any port.
+	// The public keys of a client that proves itself by signed assertions (`private_key_jwt`), as a JWK
+	// set, such as `{file./path}`. It takes the place of a secret.
+	KeySet string `json:"jwks,omitempty"`
+
+	// Where it may be answered. Loopback addresses match with any port. Needed for
+	// `authorization_code`.
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
+
+	// What it may ask for tokens with: `authorization_code`, `refresh_token`, `device_code`,
+	// `client_credentials` (tokens in its own name) and `jwt_bearer` (an identity provider's
+	// assertions). The last two need a secret or keys. Default:
+	// `authorization_code refresh_token`.
+	GrantTypes []string `json:"grant_types,omitempty"`
+
+	// The scopes that tokens in its own name may carry. Default: all scopes of the resource.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// The resources that tokens in its own name may be for, each by its first path. Default: the
+	// site's only resource.
+	Resources []string `json:"resources,omitempty"`
 }
 
 // clientSettings is what a site needs to know to make its client registry.
@@ -78,6 +96,7 @@ type clientSettings struct {
 	config             clients.Config
 	documents          *clients.Documents
 	registrationTokens [][32]byte
+	shared             bool // known clients come from the global options
 }
 
 // resolveClients checks the settings and resolves placeholders and pinned files.
@@ -149,7 +168,23 @@ func (m *MetadataDocuments) resolve() (*clients.Documents, error) {
 }
 
 func (k *Client) resolve(privateSchemes []string) (clients.Client, error) {
-	client := clients.Client{ID: k.ID, Name: k.Name, RedirectURIs: k.RedirectURIs}
+	client := clients.Client{ID: k.ID, Name: k.Name, RedirectURIs: k.RedirectURIs, Scopes: k.Scopes, Resources: k.Resources}
+	for _, word := range k.GrantTypes {
+		grantType, err := clients.ParseGrantType(word)
+		if err != nil {
+			return client, fmt.Errorf("client %s: %w", k.ID, err)
+		}
+		client.GrantTypes = append(client.GrantTypes, grantType)
+	}
+	if k.KeySet != "" {
+		keySet, err := secretValue(k.KeySet)
+		if err != nil {
+			return client, fmt.Errorf("client %s: jwks: %w", k.ID, err)
+		}
+		if client, err = clients.WithKeys(client, []byte(keySet)); err != nil {
+			return client, err
+		}
+	}
 	if k.Secret != "" {
 		secret, err := secretValue(k.Secret)
 		if err != nil {

@@ -66,8 +66,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	case err != nil, c.access.Resource != res.URI:
 		return refuse(w, s, res, path, http.StatusUnauthorized, "invalid_token", errBadToken)
-	case !s.policy.Allows(c.access.Email, c.access.Groups),
-		res.Policy != nil && !res.Policy.Allows(c.access.Email, c.access.Groups):
+	case !s.admits(&c.access, res):
 		return caddyhttp.Error(http.StatusForbidden, errNotAdmitted)
 	}
 	if !res.Hierarchy.Sufficient(c.access.Scope) {
@@ -81,6 +80,15 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		repl.Map(c.placeholder)
 	}
 	return s.guard.Serve(w, r, &c.identity, next)
+}
+
+// admits compares the owner of a token with the configuration as it is now. A client that acts in its own
+// name is no person for the allow-lists, not even for "allow any": it is its entry that admits it.
+func (s *site) admits(a *sessions.Access, res *resource) bool {
+	if a.UserIssuer == s.issuer {
+		return s.machines.Admits(a.ClientID, res.URI)
+	}
+	return s.policy.Allows(a.Email, a.Groups) && (res.Policy == nil || res.Policy.Allows(a.Email, a.Groups))
 }
 
 // caller is who makes a request.

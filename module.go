@@ -30,8 +30,9 @@ func init() {
 // Path | What for
 // -----|---------
 // `/oauth2/auth`, `/oauth2/consent`, `/oauth2/choose`, `/oauth2/login`, `/oauth2/callback`, `/oauth2/callback/<id>` | the browser: consent and sign-in
+// `/oauth2/device` | the browser, on behalf of a device that has none
 // `/oauth2/logout` | the browser: signing out, here and at the identity provider
-// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register` | the client
+// `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
 //
@@ -103,6 +104,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
+	shared := len(h.KnownClients) == 0
 	h.inherit(&app.Options)
 	if err := h.complete(); err != nil {
 		return err
@@ -118,6 +120,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
+	h.clients.shared = shared
 	if err := h.checkIntrospectionClients(); err != nil {
 		return err
 	}
@@ -208,7 +211,7 @@ func requestedPath(r *http.Request) string {
 func hideFromAccessLog(r *http.Request, path string) {
 	switch path {
 	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
-		authserver.IntrospectPath, authserver.JWKSPath:
+		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
 		return
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {

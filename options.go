@@ -31,6 +31,13 @@ type Options struct {
 	// MCP clients that the operator registered.
 	KnownClients []*Client `json:"known_clients,omitempty"`
 
+	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
+	IDJAG []*IDJAG `json:"id_jag,omitempty"`
+
+	// Refuse to let devices without a browser be authorized from another one, by a code that a person
+	// types (RFC 8628). Default: `false`.
+	DeviceFlowDisabled bool `json:"device_flow_disabled,omitempty"`
+
 	// Where sessions are kept: a module in the namespace `mcp_auth.stores`. Default: `caddy`, the
 	// storage that Caddy itself is configured with.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mcp_auth.stores inline_key=store"`
@@ -178,6 +185,10 @@ func (o *Options) inherit(d *Options) {
 	if o.policy == nil {
 		o.policy = d.policy
 	}
+	if len(o.IDJAG) == 0 {
+		o.IDJAG = d.IDJAG
+	}
+	o.DeviceFlowDisabled = o.DeviceFlowDisabled || d.DeviceFlowDisabled
 	if o.store == nil {
 		o.store = d.store
 	}

@@ -154,6 +154,17 @@ func (s *resourceSet) Find(indicator string) *authserver.Resource {
 	return nil
 }
 
+// at returns the resource that was configured with path as its first one, or nil.
+func (s *resourceSet) at(path string) *resource {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "*"), "/")
+	for _, r := range s.all {
+		if r.path == path {
+			return r
+		}
+	}
+	return nil
+}
+
 // Default implements authserver.Resources.
 func (s *resourceSet) Default() *authserver.Resource {
 	if len(s.all) == 1 {

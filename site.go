@@ -27,6 +27,7 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+	machines  authserver.Machines
 
 	assertions *assertion.Signer // nil: upstreams get plain headers only
 
@@ -54,7 +55,15 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault}
+	machines, err := machinesOf(h.clients.config.Static, h.clients.shared, resources)
+	if err != nil {
+		return nil, err
+	}
+	idJAG, err := idJAGIssuers(issuer, h.IDJAG, h.providers)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
@@ -78,6 +87,9 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
 		Domains:       h.domains,
+		Machines:      machines,
+		IDJAG:         idJAG,
+		DeviceFlow:    !h.DeviceFlowDisabled,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,

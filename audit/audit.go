@@ -53,6 +53,10 @@ const (
 	CodeReplayed    Type = "code_replayed"
 	RefreshReplayed Type = "refresh_token_replayed"
 	Revocation      Type = "revocation"
+
+	// A device asked for a code; a person typed one in.
+	DeviceRequested   Type = "device_requested"
+	DeviceCodeEntered Type = "device_code_entered"
 )
 
 // Recorder keeps events. Implementations are safe for concurrent use and do not block on I/O.

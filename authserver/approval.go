@@ -56,7 +56,7 @@ func (s *Server) whyAsk(req request, browser *sessions.Browser) *oauthError {
 
 // approved reports whether the person at this browser has agreed to all of the request before.
 func (s *Server) approved(r *http.Request, client *clients.Client, req request, browser *sessions.Browser) (bool, error) {
-	if browser == nil || req.prompts.asks() || !rememberable(req.RedirectURI) {
+	if browser == nil || req.prompts.asks() || !rememberable(req) {
 		return false, nil
 	}
 	resource := s.Resources.Find(req.Resource)
@@ -71,12 +71,13 @@ func (s *Server) approved(r *http.Request, client *clients.Client, req request, 
 	return err == nil && covers(given, wanted), err
 }
 
-// rememberable reports whether a consent to this redirect URI counts for the next time. Any program
-// on the person's device can present a known client_id, listen on a port or claim a scheme, so behind
-// those the person has to be the one who starts it, each time (RFC 8252, section 8.6).
-func rememberable(redirectURI string) bool {
-	_, kind := clients.RedirectHost(redirectURI)
-	return kind == clients.HTTPS
+// rememberable reports whether a consent to this request counts for the next time. Any program on
+// the person's device can present a known client_id, listen on a port or claim a scheme, and anybody can
+// send a code around, so behind those the person has to be the one who starts it, each time (RFC 8252,
+// section 8.6; RFC 8628, section 5.4).
+func rememberable(req request) bool {
+	_, kind := clients.RedirectHost(req.RedirectURI)
+	return req.Device == nil && kind == clients.HTTPS
 }
 
 func approvalOf(client *clients.Client, req request, resource *Resource) sessions.Approval {
@@ -107,7 +108,7 @@ func covers(given, wanted sessions.Approval) bool {
 // remember writes down that a person agreed. If that fails they are asked again, no more. A client
 // that took another name while the page was open is not the one that they agreed to.
 func (s *Server) remember(r *http.Request, client *clients.Client, req request, resource *Resource, user sessions.User) {
-	if req.approved || !rememberable(req.RedirectURI) || client.Name != req.ClientName {
+	if req.approved || !rememberable(req) || client.Name != req.ClientName {
 		return
 	}
 	if err := s.Vault.Approve(r.Context(), user.Key(), approvalOf(client, req, resource)); err != nil {
@@ -117,6 +118,9 @@ func (s *Server) remember(r *http.Request, client *clients.Client, req request, 
 
 // forget takes an earlier consent back, when its person declines.
 func (s *Server) forget(r *http.Request, client *clients.Client, req request, user sessions.User) {
+	if req.Device != nil {
+		return // it says nothing about the client elsewhere
+	}
 	resource := s.Resources.Find(req.Resource)
 	if err := s.Vault.Withdraw(r.Context(), user.Key(), approvalOf(client, req, resource).ID()); err != nil {
 		s.Logger.Warn("an earlier consent was not withdrawn", errField(err))

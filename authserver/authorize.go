@@ -67,18 +67,10 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 			advice: "Start again from the application you want to connect.",
 		}
 	}
-	ctx := clients.WithSource(r.Context(), s.ClientAddr(r))
-	client, err := s.Clients.Lookup(ctx, params.Get("client_id"))
-	switch {
-	case errors.Is(err, clients.ErrUnknown):
-		return nil, "", &unknownClient
-	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
-		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
-		return nil, "", &clientUnavailable
-	case err != nil:
-		return nil, "", s.internalProblem("looking up the client", err)
+	client, trouble := s.findClient(r, params.Get("client_id"))
+	if trouble != nil {
+		return nil, "", trouble
 	}
-
 	redirectURI := params.Get("redirect_uri")
 	if redirectURI == "" && len(client.RedirectURIs) == 1 {
 		redirectURI = client.RedirectURIs[0] // RFC 6749, section 3.1.2.3
@@ -89,10 +81,31 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 	return client, redirectURI, nil
 }
 
-// clientOf finds the client of a request once more. What was registered may have changed while the
-// person was looking at a page or was at the identity provider, and no redirect leaves without this check.
+func (s *Server) findClient(r *http.Request, id string) (*clients.Client, *problem) {
+	client, err := s.Clients.Lookup(clients.WithSource(r.Context(), s.ClientAddr(r)), id)
+	switch {
+	case errors.Is(err, clients.ErrUnknown):
+		return nil, &unknownClient
+	case errors.Is(err, clients.ErrUnavailable), errors.Is(err, sessions.ErrUnavailable):
+		s.Logger.Warn("client cannot be looked up now", zap.Error(err))
+		return nil, &clientUnavailable
+	case err != nil:
+		return nil, s.internalProblem("looking up the client", err)
+	}
+	return client, nil
+}
+
+// clientOf finds the client of a request that was checked before, and checks it again: what was
+// registered may have changed since, and no code leaves and no device is let in without this.
 func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *problem) {
-	client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+	if req.Device == nil {
+		client, _, trouble := s.identifyClient(r, url.Values{"client_id": {req.ClientID}, "redirect_uri": {req.RedirectURI}})
+		return client, trouble
+	}
+	client, trouble := s.findClient(r, req.ClientID)
+	if trouble == nil && !client.May(clients.GrantDeviceCode) {
+		return nil, &unknownClient
+	}
 	return client, trouble
 }
 

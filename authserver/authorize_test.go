@@ -226,7 +226,7 @@ func TestStateComesBackAsItWas(t *testing.T) {
 			b := w.newBrowser()
 			for name, at := range map[string]*url.URL{
 				"success":     b.callback(b.toProvider("state", state)).location(t),
-				"denial":      b.decide(b.ticket("state", state), "deny").location(t),
+				"denial":      b.decide(b.ticket("state", state, "prompt", "consent"), "deny").location(t),
 				"first error": b.get(AuthorizePath, authorization("state", state, "response_type", "token")).location(t),
 			} {
 				if got := at.Query().Get("state"); got != state {

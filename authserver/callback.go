@@ -67,8 +67,7 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 			s.problem(w, r, *trouble)
 			return
 		}
-		s.redirectError(w, r, l.Request.RedirectURI, l.Request.State,
-			&oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
+		s.decline(w, r, l.Request, &oauthError{code: "access_denied", description: "the identity provider did not sign the person in"})
 	case errors.Is(err, identity.ErrUnavailable):
 		event.Reason = "the provider cannot be reached"
 		s.Audit.Record(r.Context(), event)

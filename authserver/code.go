@@ -36,15 +36,20 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 		return nil, invalidGrant("the authorization no longer stands; authorize again")
 	}
 	now := s.Now()
-	grant := sessions.Grant{
+	return s.beginGrant(r, sessions.Grant{
 		ID: code.Grant, User: code.User, ClientID: code.ClientID, ClientLabel: code.ClientLabel,
 		ClientName: code.ClientName, RedirectHost: code.RedirectHost, Resource: code.Resource, Scopes: code.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: code.AuthTime, ClientAddr: s.ClientAddr(r),
 		Upstream: code.Upstream,
-	}
+	}, code.OfflineAccess)
+}
+
+// beginGrant issues the first tokens of a grant; it is kept if it may be refreshed.
+func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
 	var refresh string
-	if code.OfflineAccess {
+	if refreshable {
 		_, policy := s.lifetimesOf(grant)
+		var err error
 		refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy)
 		switch {
 		case errors.Is(err, sessions.ErrRevoked):

@@ -62,20 +62,24 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 
 func (s *Server) consentView(client *clients.Client, req request, account, sealed string) pages.Consent {
 	resource := s.Resources.Find(req.Resource)
-	host, kind := clients.RedirectHost(req.RedirectURI)
 	view := pages.Consent{
 		Action:        ConsentPath,
 		Ticket:        sealed,
 		ClientName:    client.Name,
 		ClientHost:    client.VerifiedHost(),
 		Preregistered: client.Source == clients.Preregistered,
-		RedirectHost:  host,
-		RedirectKind:  redirectKind(kind),
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
 		OfflineAccess: client.MayRefresh(),
 		Account:       account,
 		SiteName:      s.SiteName,
+	}
+	if req.Device == nil {
+		host, kind := clients.RedirectHost(req.RedirectURI)
+		view.RedirectHost, view.RedirectKind = host, redirectKind(kind)
+	} else {
+		view.UserCode, view.DeviceAddr = req.Device.UserCode.String(), req.DeviceAddr
+		view.Unproven = client.Public()
 	}
 	if account != "" {
 		view.SwitchAction = ConsentPath
@@ -121,7 +125,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.Resources.Find(req.Resource) == nil {
-		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.decline(w, r, req, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	decision := form.Get("decision")
@@ -151,7 +155,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		if browser != nil && browser.ID == t.Session {
 			s.forget(r, client, req, browser.User)
 		}
-		s.redirectError(w, r, req.RedirectURI, req.State, &oauthError{code: "access_denied", description: "the person declined"})
+		s.decline(w, r, req, &oauthError{code: "access_denied", description: "the person declined"})
 		return
 	}
 	s.recordConsent(r, client, req, true)

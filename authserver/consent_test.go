@@ -158,7 +158,7 @@ func TestADecisionIsAllowDenyOrSwitch(t *testing.T) {
 	t.Run("switch asks the provider for a choice of accounts", func(t *testing.T) {
 		b := w.newBrowser()
 		b.code()
-		if at := b.decide(b.ticket(), "switch").location(t); at.Host != "idp.example" {
+		if at := b.decide(b.ticket("prompt", "consent"), "switch").location(t); at.Host != "idp.example" {
 			t.Fatalf("sent to %s", at)
 		}
 		if a := w.idp.attempts[len(w.idp.attempts)-1]; a.Prompt != "select_account" {
@@ -208,13 +208,13 @@ func TestASignedInBrowser(t *testing.T) {
 		}
 	})
 	t.Run("gets its code from the decision", func(t *testing.T) {
-		at := b.decide(b.ticket(), "allow").location(t)
+		at := b.decide(b.ticket("prompt", "consent"), "allow").location(t)
 		if at.Query().Get("code") == "" || at.Host != "client.example" || len(w.idp.attempts) != logins {
 			t.Errorf("sent to %s", at)
 		}
 	})
 	t.Run("may deny", func(t *testing.T) {
-		if q := b.decide(b.ticket(), "deny").location(t).Query(); q.Has("code") {
+		if q := b.decide(b.ticket("prompt", "consent"), "deny").location(t).Query(); q.Has("code") {
 			t.Errorf("%v", q)
 		}
 	})
@@ -227,7 +227,7 @@ func TestASignedInBrowser(t *testing.T) {
 		}
 	})
 	t.Run("that was signed out meanwhile signs in again", func(t *testing.T) {
-		ticket, cookie := b.ticket(), b.cookies[sessionCookie]
+		ticket, cookie := b.ticket("prompt", "consent"), b.cookies[sessionCookie]
 		delete(b.cookies, sessionCookie)
 		if at := b.decide(ticket, "allow").location(t); at.Host != "idp.example" {
 			t.Errorf("sent to %s", at)

@@ -36,6 +36,10 @@ func invalidScope(description string) *oauthError {
 	return &oauthError{code: "invalid_scope", description: description}
 }
 
+func unauthorizedClient(description string) *oauthError {
+	return &oauthError{code: "unauthorized_client", description: description}
+}
+
 // invalidClient is answered with 401, which is what makes clients register again; a wrong grant is
 // 400 and makes them authorize again. Swapping the two strands them (RFC 6749, section 5.2).
 func invalidClient(description string) *oauthError {

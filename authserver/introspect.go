@@ -145,8 +145,11 @@ func (s *Server) introspectRefresh(r *http.Request, client *clients.Client, toke
 	}, nil
 }
 
-// admitsAccess compares the person of an access token with the allow-lists as they are now.
+// admitsAccess compares the owner of an access token with the configuration as it is now.
 func (s *Server) admitsAccess(resource *Resource, a *sessions.Access) bool {
+	if a.UserIssuer == s.Issuer {
+		return s.Machines.Admits(a.ClientID, resource.URI)
+	}
 	return s.Policy.Allows(a.Email, a.Groups) && (resource.Policy == nil || resource.Policy.Allows(a.Email, a.Groups))
 }
 

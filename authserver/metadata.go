@@ -26,6 +26,12 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		AuthorizationResponseIssParameterSupported: true,
 		ClientIDMetadataDocumentSupported:          s.Clients.ReadsDocuments(),
 	}
+	if len(s.IDJAG) > 0 {
+		metadata.AuthorizationGrantProfilesSupported = []string{grantProfile}
+	}
+	if s.DeviceFlow {
+		metadata.DeviceAuthorizationEndpoint = s.Issuer + DeviceAuthorizationPath
+	}
 	metadata.IntrospectionEndpoint = s.Issuer + IntrospectPath
 	metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
 		return method == clients.AuthNone

@@ -69,6 +69,12 @@ var (
 		text:   "The sign-in took too long, was finished already, or was started in another browser.",
 		advice: startAgain,
 	}
+	deviceGone = problem{
+		status: http.StatusBadRequest,
+		title:  "This device no longer waits",
+		text:   "The code has expired, or somebody has decided about it already.",
+		advice: "Ask the device for a new code.",
+	}
 	foreignPost = problem{
 		status: http.StatusForbidden,
 		title:  "Request refused",

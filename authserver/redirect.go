@@ -39,6 +39,16 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, redirectURI, t
 	pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
 }
 
+// decline tells whoever made a request that nothing comes of it: a client by redirect, a device when it
+// polls next.
+func (s *Server) decline(w http.ResponseWriter, r *http.Request, req request, e *oauthError) {
+	if req.Device != nil {
+		s.denyDevice(w, r, req)
+		return
+	}
+	s.redirectError(w, r, req.RedirectURI, req.State, e)
+}
+
 // authorizationResponse adds the parameters to a redirect URI, whose own query stays as it is. The
 // issuer goes along in success and error alike, against mix-up (RFC 9207, section 2).
 func (s *Server) authorizationResponse(redirectURI, state string, values url.Values) string {

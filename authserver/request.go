@@ -1,9 +1,13 @@
 package authserver
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+)
 
 // request is an authorization request that passed every check: what consent is asked for, and what
-// the code will be bound to.
+// the code, or what a device gets, will be bound to.
 type request struct {
 	ClientID    string   `json:"c"`
 	ClientName  string   `json:"n,omitempty"` // as the person is told
@@ -14,6 +18,10 @@ type request struct {
 	Scopes      []string `json:"o,omitempty"`
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
+
+	// A device that waits takes the place of redirect URI, state and challenge (RFC 8628).
+	Device     *sessions.DeviceRef `json:"d,omitempty"`
+	DeviceAddr string              `json:"a,omitempty"`
 
 	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
 	approved bool    // by an earlier consent

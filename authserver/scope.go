@@ -76,6 +76,42 @@ func scopeViews(resource *Resource, scopes []string) []pages.Scope {
 	return views
 }
 
+// limitedScopes turns a requested scope into what is granted without asking a person: of the scopes that
+// exist at the resource those that are allowed, and what those include; nil sets no limit. Clients take
+// what they ask for from metadata and challenges, which name every scope there is, so what is not allowed
+// is left out as long as something is left (RFC 6749, section 3.3). A request that names none which exist
+// gets the allowed ones, without a limit the resource's default.
+func limitedScopes(requested string, allowed []string, resource *Resource) ([]string, *oauthError) {
+	if !validScope(requested) {
+		return nil, invalidScope("scope holds a character that is not allowed, or is longer than 4 KiB")
+	}
+	asked, included := strings.Fields(requested), resource.effective(allowed)
+	var standard, granted []string
+	forbidden := false
+	for _, scope := range resource.Scopes {
+		named := slices.Contains(allowed, scope)
+		permitted := allowed == nil || named || slices.Contains(included, scope)
+		switch wanted := slices.Contains(asked, scope); {
+		case wanted && permitted:
+			granted = append(granted, scope)
+		case wanted:
+			forbidden = true
+		}
+		if named {
+			standard = append(standard, scope)
+		}
+	}
+	switch {
+	case len(granted) > 0:
+		return granted, nil
+	case forbidden:
+		return nil, invalidScope("the scopes asked for are none that may be granted here")
+	case allowed == nil:
+		return resource.defaultScopes(), nil
+	}
+	return standard, nil
+}
+
 // validScope checks the characters of scope-token and the space between them (RFC 6749, section 3.3).
 func validScope(scope string) bool {
 	if len(scope) > maxScope {

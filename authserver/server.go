@@ -20,6 +20,7 @@ import (
 // The endpoints, below the issuer.
 const (
 	AuthorizePath = "/oauth2/auth"
+	DevicePath    = "/oauth2/device"
 	ConsentPath   = "/oauth2/consent"
 	ChoosePath    = "/oauth2/choose"
 	LoginPath     = "/oauth2/login"
@@ -28,6 +29,8 @@ const (
 	RevokePath    = "/oauth2/revoke"
 	RegisterPath  = "/oauth2/register"
 	LogoutPath    = "/oauth2/logout"
+
+	DeviceAuthorizationPath = "/oauth2/device_authorization"
 
 	IntrospectPath = "/oauth2/introspect"
 	JWKSPath       = "/oauth2/jwks"
@@ -141,6 +144,17 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Machines are the clients that may act in their own name. Without any the grant type
+	// client_credentials does not exist.
+	Machines Machines
+
+	// IDJAG are the identity providers whose assertions clients may come with, by issuer. Without any
+	// the grant type jwt-bearer does not exist.
+	IDJAG map[string]AssertionIssuer
+
+	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
+	DeviceFlow bool
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
@@ -166,6 +180,7 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+	devices   *devices
 	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
@@ -199,6 +214,18 @@ func New(c Config) *Server {
 	s.grants = map[string]grantFunc{
 		"authorization_code": s.codeGrant,
 		"refresh_token":      s.refreshGrant,
+	}
+	if len(c.Machines) > 0 {
+		s.grants[clients.GrantClientCredentials] = s.machineGrant
+	}
+	if len(c.IDJAG) > 0 {
+		s.grants[clients.GrantJWTBearer] = s.assertionGrant
+	}
+	if c.DeviceFlow {
+		s.devices = newDevices()
+		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
+		s.endpoints[DevicePath] = s.device
+		s.grants[clients.GrantDeviceCode] = s.deviceGrant
 	}
 	for _, p := range c.Providers {
 		s.providers[p.ID()] = p

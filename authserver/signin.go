@@ -84,16 +84,21 @@ func (s *Server) admits(uri string, user identity.User) (string, error) {
 	return resource.Policy.Check(user)
 }
 
-// finish issues the code for a request that was consented to, for a person who is signed in.
+// finish answers a request that was consented to, for a person who is signed in: with a code, or by
+// letting a device in.
 func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, browser *sessions.Browser) {
 	user := browser.User
 	resource := s.Resources.Find(req.Resource)
 	if resource == nil {
-		s.redirectError(w, r, req.RedirectURI, req.State, invalidTarget("this resource is no longer served here"))
+		s.decline(w, r, req, invalidTarget("this resource is no longer served here"))
 		return
 	}
 	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
 		s.problem(w, r, notAllowed(user.Email))
+		return
+	}
+	if req.Device != nil {
+		s.allowDevice(w, r, client, req, browser)
 		return
 	}
 	host, _ := clients.RedirectHost(req.RedirectURI)

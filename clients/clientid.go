@@ -16,7 +16,8 @@ const idVersion = 1
 const (
 	flagMethodMask = 0x03 // index into sealedMethods
 	flagRefresh    = 0x04
-	flagsKnown     = flagMethodMask | flagRefresh
+	flagDevice     = 0x08
+	flagsKnown     = flagMethodMask | flagRefresh | flagDevice
 )
 
 // sealedMethods are the methods of dynamic clients; the index is stored in ids, so the order is fixed.
@@ -37,6 +38,9 @@ func appendRegistration(b []byte, c *Client) ([]byte, error) {
 	}
 	if c.MayRefresh() {
 		flags |= flagRefresh
+	}
+	if c.May(GrantDeviceCode) {
+		flags |= flagDevice
 	}
 	b = append(b, idVersion, flags)
 	b = binary.AppendUvarint(b, uint64(c.IssuedAt.Unix()))
@@ -66,7 +70,7 @@ func decodeRegistration(b []byte) (*Client, error) {
 		return nil, errClientID
 	}
 	c.AuthMethod = sealedMethods[flags&flagMethodMask]
-	c.GrantTypes = grantTypes(flags&flagRefresh != 0)
+	c.GrantTypes = grantTypes(flags&flagRefresh != 0, flags&flagDevice != 0)
 	c.IssuedAt = time.Unix(int64(issued), 0).UTC()
 	c.RedirectURIs = make([]string, 0, n)
 	for range n {

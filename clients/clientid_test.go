@@ -10,7 +10,7 @@ import (
 func sampleClient() *Client {
 	return &Client{
 		Name: "A", URI: "https://a.example", Source: Dynamic, RedirectURIs: []string{"https://a.example/cb", "http://localhost/cb"},
-		AuthMethod: AuthSecretPost, GrantTypes: grantTypes(true), IssuedAt: now,
+		AuthMethod: AuthSecretPost, GrantTypes: grantTypes(true, false), IssuedAt: now,
 	}
 }
 
@@ -19,7 +19,7 @@ func TestRegistrationRoundTrip(t *testing.T) {
 		func(*Client) {},
 		func(c *Client) { c.AuthMethod = AuthNone },
 		func(c *Client) { c.AuthMethod = AuthSecretBasic },
-		func(c *Client) { c.GrantTypes = grantTypes(false) },
+		func(c *Client) { c.GrantTypes = grantTypes(false, false) },
 		func(c *Client) { c.Name, c.URI = "", "" },
 		func(c *Client) { c.Name = strings.Repeat("ü", 128) },
 		func(c *Client) { c.IssuedAt = time.Unix(0, 0).UTC() },

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -50,11 +49,6 @@ const (
 	AuthPrivateKeyJWT = "private_key_jwt"
 )
 
-const (
-	grantCode    = "authorization_code"
-	grantRefresh = "refresh_token"
-)
-
 // Client is one registered client. A Registry hands them out; they are shared and must not be
 // changed.
 type Client struct {
@@ -69,8 +63,12 @@ type Client struct {
 	RedirectURIs []string
 	// AuthMethod is one of the Auth constants.
 	AuthMethod string
-	// GrantTypes always holds authorization_code.
+	// GrantTypes are what it may ask for tokens with. Only that of a preregistered client may lack
+	// authorization_code.
 	GrantTypes []string
+	// Scopes and Resources limit what a preregistered client gets in its own name, with
+	// client_credentials. Resources are paths of the site; without any limit it is all there is.
+	Scopes, Resources []string
 	// IssuedAt is when a dynamic client registered; zero for the others.
 	IssuedAt time.Time
 	// Secret is the hash of a preregistered client's secret; zero for the others.
@@ -104,9 +102,6 @@ func (c *Client) VerifiedHost() string {
 	}
 	return u.Host
 }
-
-// MayRefresh reports whether the client registered for refresh tokens.
-func (c *Client) MayRefresh() bool { return slices.Contains(c.GrantTypes, grantRefresh) }
 
 // MetadataError is the answer to client metadata that cannot be accepted (RFC 7591, section 3.2.2).
 // Description is ours throughout and holds nothing of what was sent.

@@ -60,6 +60,10 @@ func (d Documents) read(url string, body []byte, allowed schemes, assertions boo
 	if err := d.negotiate(c, o, m.authMethod, assertions); err != nil {
 		return nil, err
 	}
+	if requested, _ := o.texts("grant_types"); !c.Public() && slices.Contains(requested, GrantJWTBearer) {
+		// The client proves who it is, and an identity provider has to name it by this very id.
+		c.GrantTypes = append(c.GrantTypes, GrantJWTBearer)
+	}
 	return c, nil
 }
 

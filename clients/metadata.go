@@ -83,15 +83,15 @@ func readGrantTypes(o object) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := slices.ContainsFunc(requested, func(g string) bool { return g == grantCode || g == grantRefresh })
-	return grantTypes(!known || slices.Contains(requested, grantRefresh)), nil
+	known := slices.ContainsFunc(requested, func(g string) bool { return g == GrantCode || g == GrantRefresh })
+	// The device grant has to be asked for: it lets whoever names the client have a person answer for it.
+	return grantTypes(!known || slices.Contains(requested, GrantRefresh), slices.Contains(requested, GrantDeviceCode)), nil
 }
 
-func grantTypes(refresh bool) []string {
-	if refresh {
-		return []string{grantCode, grantRefresh}
-	}
-	return []string{grantCode}
+// deviceOnly reports whether a registration lists the device grant and no flow with redirection.
+func deviceOnly(o object) bool {
+	requested, err := o.texts("grant_types")
+	return err == nil && slices.Contains(requested, GrantDeviceCode) && !slices.Contains(requested, GrantCode)
 }
 
 // cleanName drops what would let a name look like more than a name where it is shown: line breaks,

@@ -58,8 +58,15 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
-		return nil, nil, err
+	if len(g.config.RegistrationHosts) > 0 {
+		// Whoever may be answered at listed hosts only must not be answered at a device instead.
+		m.grantTypes = slices.DeleteFunc(m.grantTypes, func(name string) bool { return name == GrantDeviceCode })
+	}
+	m.redirectURIs = []string{}
+	if !slices.Contains(m.grantTypes, GrantDeviceCode) || !deviceOnly(o) || o.has("redirect_uris") {
+		if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
+			return nil, nil, err
+		}
 	}
 	if !g.registrable(m.redirectURIs) {
 		return nil, nil, invalidRedirect("redirect_uris name a host whose clients may not register here: ask the operator")

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,8 @@ func (g *Registry) ReadsDocuments() bool { return g.documents != nil }
 // advertises them (RFC 8414, section 2).
 func (g *Registry) AuthMethods() []string {
 	methods := []string{AuthNone, AuthSecretBasic, AuthSecretPost}
-	if g.documents != nil && g.config.Spend != nil {
+	keys := g.documents != nil || slices.ContainsFunc(g.config.Static, func(c Client) bool { return c.AuthMethod == AuthPrivateKeyJWT })
+	if keys && g.config.Spend != nil {
 		methods = append(methods, AuthPrivateKeyJWT)
 	}
 	return methods

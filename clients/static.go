@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -59,15 +61,29 @@ func (h SecretHash) String() string {
 	return "a secret"
 }
 
+// WithKeys returns c with the public keys that its assertions are verified with, as a JWK set (RFC 7517,
+// section 5). It then authenticates by private_key_jwt.
+func WithKeys(c Client, keySet []byte) (Client, error) {
+	keys, err := parseKeys(keySet)
+	if err != nil {
+		return Client{}, fmt.Errorf("client %q: %w", c.ID, err)
+	}
+	usable := slices.ContainsFunc(keys, func(key jose.JSONWebKey) bool {
+		return slices.ContainsFunc(assertionAlgorithms, func(alg jose.SignatureAlgorithm) bool { return suits(key.Key, string(alg)) })
+	})
+	if !usable {
+		return Client{}, fmt.Errorf("client %q: its key set holds no key that signs with one of %s", c.ID, strings.Join(AssertionAlgorithms(), ", "))
+	}
+	c.keys = keySource{inline: keys}
+	return c, nil
+}
+
 // CheckStatic checks a preregistered client at configuration time and returns it with its defaults:
-// client_secret_basic for a client with a secret and none for one without, the authorization code
-// grant with refresh tokens.
+// client_secret_basic for a client with a secret, private_key_jwt for one with keys and none for one without
+// either; the authorization code grant with refresh tokens.
 func CheckStatic(c Client, privateSchemes []string) (Client, error) {
 	if err := checkStaticID(c.ID); err != nil {
 		return Client{}, err
-	}
-	if len(c.RedirectURIs) == 0 {
-		return Client{}, fmt.Errorf("client %q has no redirect URI", c.ID)
 	}
 	allowed := newSchemes(privateSchemes)
 	for _, uri := range c.RedirectURIs {
@@ -77,6 +93,10 @@ func CheckStatic(c Client, privateSchemes []string) (Client, error) {
 	}
 	secret := c.Secret != SecretHash{}
 	switch {
+	case c.keys.usable() && !secret && (c.AuthMethod == "" || c.AuthMethod == AuthPrivateKeyJWT):
+		c.AuthMethod = AuthPrivateKeyJWT
+	case c.keys.usable():
+		return Client{}, fmt.Errorf("client %q has keys and a secret or another authentication method; one of them is enough", c.ID)
 	case c.AuthMethod == "" && secret:
 		c.AuthMethod = AuthSecretBasic
 	case c.AuthMethod == "":
@@ -86,7 +106,9 @@ func CheckStatic(c Client, privateSchemes []string) (Client, error) {
 	case secret == (c.AuthMethod == AuthNone):
 		return Client{}, fmt.Errorf("client %q: a secret and the authentication method %s do not go together", c.ID, c.AuthMethod)
 	}
-	c.GrantTypes = grantTypes(len(c.GrantTypes) == 0 || slices.Contains(c.GrantTypes, grantRefresh))
+	if err := checkStaticGrants(&c); err != nil {
+		return Client{}, fmt.Errorf("client %q %w", c.ID, err)
+	}
 	c.Name, c.Source, c.schemes = cleanName(c.Name), Preregistered, allowed
 	return c, nil
 }

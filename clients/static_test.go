@@ -50,7 +50,7 @@ func TestStaticLookup(t *testing.T) {
 	g := newRegistry(t, func(c *Config) {
 		c.PrivateSchemes = []string{"myapp"}
 		c.Static = []Client{
-			{ID: "a", AuthMethod: AuthNone, RedirectURIs: []string{"myapp://cb"}, GrantTypes: grantTypes(false)},
+			{ID: "a", AuthMethod: AuthNone, RedirectURIs: []string{"myapp://cb"}, GrantTypes: grantTypes(false, false)},
 			{ID: "b", AuthMethod: AuthNone, RedirectURIs: []string{"https://b.example/cb"}},
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 const (
@@ -47,7 +49,7 @@ type Local struct {
 	byEmail  map[string]int
 	now      func() time.Time
 
-	clients, pairs, emails *throttle
+	clients, pairs, emails *throttle.Limiter
 
 	slots   chan struct{} // hashing takes a core each; the others are needed for requests
 	waiting atomic.Int32
@@ -78,9 +80,9 @@ func NewLocal(id, name, issuer string, users []LocalUser) (*Local, error) {
 		id: id, name: name,
 		byEmail: make(map[string]int, len(users)),
 		now:     time.Now,
-		clients: newThrottle(clientBurst, clientEvery, throttleLimit),
-		pairs:   newThrottle(pairBurst, pairEvery, throttleLimit),
-		emails:  newThrottle(emailBurst, emailEvery, throttleLimit),
+		clients: throttle.New(clientBurst, clientEvery, throttleLimit),
+		pairs:   throttle.New(pairBurst, pairEvery, throttleLimit),
+		emails:  throttle.New(emailBurst, emailEvery, throttleLimit),
 		slots:   make(chan struct{}, slots),
 	}
 	for _, u := range users {
@@ -137,8 +139,8 @@ func (l *Local) Name() string { return l.name }
 // Check implements Password. Only wrong attempts count against the limits, so people behind one
 // address do not hinder each other.
 func (l *Local) Check(ctx context.Context, clientAddr, email, password string) (User, error) {
-	now, client := l.now(), addressKey(clientAddr)
-	if wait := l.clients.take(client, now); wait > 0 {
+	now, client := l.now(), throttle.AddressKey(clientAddr)
+	if wait := l.clients.Take(client, now); wait > 0 {
 		return User{}, rateLimited(wait)
 	}
 	// Neither is a secret: that the time tells them apart from others says nothing about users.
@@ -149,26 +151,26 @@ func (l *Local) Check(ctx context.Context, clientAddr, email, password string) (
 
 	release, err := l.turn(ctx)
 	if err != nil {
-		l.clients.giveBack(client)
+		l.clients.GiveBack(client)
 		return User{}, err
 	}
 	defer release()
 	// Only those whose turn it is get an entry by e-mail address: pushing somebody's entry out
 	// takes as many hashes as there are entries, which is slower than waiting for the limit.
 	pair := email + " " + client
-	if wait := l.pairs.take(pair, now); wait > 0 {
+	if wait := l.pairs.Take(pair, now); wait > 0 {
 		return User{}, rateLimited(wait)
 	}
-	if wait := l.emails.take(email, now); wait > 0 {
+	if wait := l.emails.Take(email, now); wait > 0 {
 		return User{}, rateLimited(wait)
 	}
 	user, ok := l.compare(email, password)
 	if !ok {
 		return User{}, ErrCredentials
 	}
-	l.clients.giveBack(client)
-	l.pairs.giveBack(pair)
-	l.emails.giveBack(email)
+	l.clients.GiveBack(client)
+	l.pairs.GiveBack(pair)
+	l.emails.GiveBack(email)
 	return user, nil
 }
 

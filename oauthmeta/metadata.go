@@ -43,6 +43,9 @@ type AuthorizationServer struct {
 	ResponseTypesSupported []string `json:"response_types_supported,omitempty"`
 	ResponseModesSupported []string `json:"response_modes_supported,omitempty"`
 	GrantTypesSupported    []string `json:"grant_types_supported,omitempty"`
+	// AuthorizationGrantProfilesSupported says what assertions mean that are taken as grants
+	// (draft-ietf-oauth-identity-assertion-authz-grant).
+	AuthorizationGrantProfilesSupported []string `json:"authorization_grant_profiles_supported,omitempty"`
 
 	TokenEndpointAuthMethodsSupported          []string `json:"token_endpoint_auth_methods_supported,omitempty"`
 	TokenEndpointAuthSigningAlgValuesSupported []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`

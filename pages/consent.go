@@ -40,11 +40,19 @@ type Consent struct {
 	// Preregistered is set for a client that the operator configured; it outranks ClientHost.
 	Preregistered bool
 
+	// Unproven is set when anybody could have asked in the name of this client, and no address of its own
+	// is where access will be sent. It outranks Preregistered and ClientHost.
+	Unproven bool
+
 	// RedirectHost is where access will be sent, the largest fact on the page: "claude.ai",
 	// "this computer (localhost:33418)", "cursor://".
 	RedirectHost string
 	// RedirectKind decides the warning below RedirectHost.
 	RedirectKind RedirectKind
+
+	// UserCode is set when access goes to another device instead of an address: the code that the device
+	// shows, for the person to compare. DeviceAddr is where it asked from; it may be empty.
+	UserCode, DeviceAddr string
 
 	// ResourceName and Resource name the MCP server: "GitHub tools", "https://mcp.example.com/github".
 	ResourceName, Resource string
@@ -70,9 +78,10 @@ type consentView struct {
 	Action, Ticket, SwitchAction string
 
 	ClientName, ClientHost  string
-	Preregistered           bool
+	Preregistered, Unproven bool
 	RedirectHost            string
 	LongHost                bool
+	UserCode, DeviceAddr    string
 	Loopback, PrivateScheme bool
 	ResourceName, Resource  string
 	Scopes                  []Scope
@@ -94,8 +103,11 @@ func newConsentView(v Consent) consentView {
 		ClientName:    DisplayName(v.ClientName),
 		ClientHost:    host(v.ClientHost),
 		Preregistered: v.Preregistered,
+		Unproven:      v.Unproven,
 		RedirectHost:  host(v.RedirectHost),
 		Loopback:      v.RedirectKind == RedirectLoopback,
+		UserCode:      DisplayName(v.UserCode),
+		DeviceAddr:    address(v.DeviceAddr),
 		ResourceName:  DisplayName(v.ResourceName),
 		Resource:      address(v.Resource),
 		OfflineAccess: v.OfflineAccess,

@@ -44,6 +44,7 @@ var (
 	signOutPage = page("signout")
 	messagePage = page("message")
 	leavingPage = page("leaving")
+	devicePage  = page("device")
 )
 
 // frame is what the layout needs of every page.

@@ -22,17 +22,23 @@ var kinds = []struct {
 }{
 	{"consent to a host", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.ClientHost = ""
+		v.ClientHost, v.UserCode = "", ""
 		WriteConsent(w, r, v)
 	}},
 	{"consent to a program on this device", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.RedirectKind = RedirectLoopback
+		v.RedirectKind, v.UserCode = RedirectLoopback, ""
 		WriteConsent(w, r, v)
+	}},
+	{"consent to a device", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteConsent(w, r, filled[Consent](text))
+	}},
+	{"device", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteDevice(w, r, http.StatusOK, filled[Device](text))
 	}},
 	{"consent before sign-in", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Consent](text)
-		v.Account, v.SwitchAction, v.RedirectKind = "", "", RedirectPrivateScheme
+		v.Account, v.SwitchAction, v.UserCode, v.RedirectKind = "", "", "", RedirectPrivateScheme
 		WriteConsent(w, r, v)
 	}},
 	{"sign-in", func(w http.ResponseWriter, r *http.Request, text string) {

@@ -20,11 +20,13 @@ type handle struct {
 func (h handle) expired(now time.Time) bool { return !now.Before(h.expires) }
 
 func (v *Vault) sealHandle(k Kind, h handle) (string, error) {
-	plain := make([]byte, 0, handleSize)
-	plain = append(plain, handleVersion)
-	plain = append(plain, h.id[:]...)
-	plain = binary.BigEndian.AppendUint64(plain, uint64(h.expires.UnixNano()))
-	return v.Ring.Seal(k, v.Tenant, plain)
+	return v.Ring.Seal(k, v.Tenant, h.append(make([]byte, 0, handleSize)))
+}
+
+func (h handle) append(b []byte) []byte {
+	b = append(b, handleVersion)
+	b = append(b, h.id[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(h.expires.UnixNano()))
 }
 
 func (v *Vault) openHandle(k Kind, sealed string) (handle, error) {
@@ -32,6 +34,10 @@ func (v *Vault) openHandle(k Kind, sealed string) (handle, error) {
 	if err != nil {
 		return handle{}, err
 	}
+	return parseHandle(plain)
+}
+
+func parseHandle(plain []byte) (handle, error) {
 	if len(plain) != handleSize || plain[0] != handleVersion {
 		return handle{}, ErrInvalid
 	}

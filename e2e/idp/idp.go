@@ -106,7 +106,7 @@ func (p *Provider) Start() error {
 	if err != nil {
 		return fmt.Errorf("listening as the provider: %w", err)
 	}
-	p.server = &http.Server{Handler: p.storage.recordTokens(p.handler), ReadHeaderTimeout: 10 * time.Second}
+	p.server = &http.Server{Handler: p.exchangeTokens(p.storage.recordTokens(p.handler)), ReadHeaderTimeout: 10 * time.Second}
 	go func(s *http.Server) { _ = s.Serve(ln) }(p.server)
 	return nil
 }

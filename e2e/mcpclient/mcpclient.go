@@ -35,8 +35,10 @@ type Options struct {
 	Token  *oauth2.Token // an access token from an earlier session, instead of signing in
 	// RedirectURI is where the browser ends; "": RedirectURI.
 	RedirectURI string
-	LegacySSE   bool                                    // the HTTP+SSE transport of MCP 2024-11-05
-	OnProgress  func(p *mcp.ProgressNotificationParams) // may be nil
+	// OAuth takes the place of the authorization code flow.
+	OAuth      auth.OAuthHandler
+	LegacySSE  bool                                    // the HTTP+SSE transport of MCP 2024-11-05
+	OnProgress func(p *mcp.ProgressNotificationParams) // may be nil
 }
 
 // Client is a connected MCP client.
@@ -132,7 +134,10 @@ func (c *Client) Call(ctx context.Context, tool string, args map[string]any, out
 	return json.Unmarshal(b, out)
 }
 
-func (c *Client) oauthHandler(o Options, client *http.Client) (*auth.AuthorizationCodeHandler, error) {
+func (c *Client) oauthHandler(o Options, client *http.Client) (auth.OAuthHandler, error) {
+	if o.OAuth != nil {
+		return o.OAuth, nil
+	}
 	redirectURI := cmp.Or(o.RedirectURI, RedirectURI)
 	var initial oauth2.TokenSource
 	if o.Token != nil {

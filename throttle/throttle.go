@@ -1,4 +1,6 @@
-package identity
+// Package throttle counts attempts: passwords, guessed codes, requests that cost something. It keeps its
+// counts in memory, bounded, each process for itself: it slows guessing down and remembers nobody for long.
+package throttle
 
 import (
 	"container/list"
@@ -7,9 +9,10 @@ import (
 	"time"
 )
 
-// throttle counts attempts per key in token buckets. It remembers at most limit keys and forgets
-// the one that was unused the longest, so that a flood of keys cannot fill the memory.
-type throttle struct {
+// Limiter counts attempts per key in token buckets. It remembers at most limit keys and forgets
+// the one that was unused the longest, so that a flood of keys cannot fill the memory. It is safe
+// for concurrent use.
+type Limiter struct {
 	burst int           // attempts at once
 	every time.Duration // one more attempt each
 	limit int
@@ -25,12 +28,14 @@ type bucket struct {
 	full time.Time
 }
 
-func newThrottle(burst int, every time.Duration, limit int) *throttle {
-	return &throttle{burst: burst, every: every, limit: limit, buckets: make(map[string]*list.Element)}
+// New returns a limiter that allows burst attempts at once and one more after each every, for each of at
+// most limit keys.
+func New(burst int, every time.Duration, limit int) *Limiter {
+	return &Limiter{burst: burst, every: every, limit: limit, buckets: make(map[string]*list.Element)}
 }
 
-// take uses up one attempt. If none is left it uses none, and returns how long to wait for one.
-func (t *throttle) take(key string, now time.Time) (wait time.Duration) {
+// Take uses up one attempt. If none is left it uses none, and returns how long to wait for one.
+func (t *Limiter) Take(key string, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.bucket(key)
@@ -45,8 +50,8 @@ func (t *throttle) take(key string, now time.Time) (wait time.Duration) {
 	return 0
 }
 
-// giveBack returns an attempt that turned out to be a good one.
-func (t *throttle) giveBack(key string) {
+// GiveBack returns an attempt that turned out to be a good one.
+func (t *Limiter) GiveBack(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.buckets[key]; ok {
@@ -55,7 +60,7 @@ func (t *throttle) giveBack(key string) {
 	}
 }
 
-func (t *throttle) bucket(key string) *bucket {
+func (t *Limiter) bucket(key string) *bucket {
 	if e, ok := t.buckets[key]; ok {
 		t.byUse.MoveToFront(e)
 		return e.Value.(*bucket)
@@ -70,9 +75,9 @@ func (t *throttle) bucket(key string) *bucket {
 	return b
 }
 
-// addressKey is what counts as one client: an IPv4 address, or the /64 network that is given to
+// AddressKey is what counts as one client: an IPv4 address, or the /64 network that is given to
 // one IPv6 site. What is not an address shares one key, so that it cannot be used to get more.
-func addressKey(clientAddr string) string {
+func AddressKey(clientAddr string) string {
 	addr, err := netip.ParseAddr(clientAddr)
 	if err != nil {
 		withPort, err := netip.ParseAddrPort(clientAddr)

@@ -1,4 +1,4 @@
-package identity
+package throttle
 
 import (
 	"testing"
@@ -6,10 +6,10 @@ import (
 )
 
 func TestThrottleForgetsTheOldest(t *testing.T) {
-	th := newThrottle(1, time.Minute, 3)
-	now := newClock().now()
+	th := New(1, time.Minute, 3)
+	now := time.Unix(1_700_000_000, 0)
 	for _, key := range []string{"a", "b", "a", "c", "d"} { // b is unused the longest when d comes
-		th.take(key, now)
+		th.Take(key, now)
 	}
 	if len(th.buckets) != 3 || th.byUse.Len() != 3 {
 		t.Fatalf("%d keys are remembered, want 3", len(th.buckets))
@@ -19,25 +19,25 @@ func TestThrottleForgetsTheOldest(t *testing.T) {
 			t.Errorf("%s is remembered: %v, want %v", key, known, limited)
 		}
 	}
-	th.giveBack("nobody")
-	if th.take("b", now) != 0 {
+	th.GiveBack("nobody")
+	if th.Take("b", now) != 0 {
 		t.Error("a forgotten key is limited")
 	}
 }
 
 func TestThrottleGivesNoMoreThanTheBurst(t *testing.T) {
-	th := newThrottle(2, time.Minute, 3)
-	now := newClock().now()
+	th := New(2, time.Minute, 3)
+	now := time.Unix(1_700_000_000, 0)
 	for range 10 {
-		th.giveBack("a")
+		th.GiveBack("a")
 	}
-	th.take("a", now)
+	th.Take("a", now)
 	for range 10 {
-		th.giveBack("a")
+		th.GiveBack("a")
 	}
 	now = now.Add(24 * time.Hour)
 	got := 0
-	for th.take("a", now) == 0 {
+	for th.Take("a", now) == 0 {
 		got++
 	}
 	if got != 2 {
@@ -57,7 +57,7 @@ func TestAddressKey(t *testing.T) {
 		{"something else", "192.0.2.1, 10.0.0.1", "unknown"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := addressKey(tc.in); got != tc.want {
+			if got := AddressKey(tc.in); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})

@@ -1,0 +1,168 @@
+package authserver
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
+)
+
+const (
+	// deviceLife is how long a person has to type the code, sign in and decide.
+	deviceLife = 10 * time.Minute
+	// pollInterval is how often a device may ask (RFC 8628, section 3.2).
+	pollInterval = 5 * time.Second
+
+	// Device authorizations from one address, which many people may share. Each is a record in the store.
+	deviceBurst, deviceEvery = 10, 6 * time.Second
+	// Wrong user codes from one address and in one browser. With a thousand authorizations pending, an
+	// address hits one of them in 25 million tries; it gets 120 an hour (RFC 8628, section 5.1).
+	guessBurst, guessEvery               = 10, 30 * time.Second
+	browserGuessBurst, browserGuessEvery = 5, time.Minute
+
+	throttleLimit = 10_000
+)
+
+// devices is what this process remembers of device authorizations, none of which it needs to remember.
+type devices struct {
+	issued, guesses, browsers *throttle.Limiter
+	polls                     polls
+}
+
+func newDevices() *devices {
+	return &devices{
+		issued:   throttle.New(deviceBurst, deviceEvery, throttleLimit),
+		guesses:  throttle.New(guessBurst, guessEvery, throttleLimit),
+		browsers: throttle.New(browserGuessBurst, browserGuessEvery, throttleLimit),
+	}
+}
+
+// deviceResponse is RFC 8628, section 3.2.
+type deviceResponse struct {
+	DeviceCode              string `json:"device_code"`
+	UserCode                string `json:"user_code"`
+	VerificationURI         string `json:"verification_uri"`
+	VerificationURIComplete string `json:"verification_uri_complete"`
+	ExpiresIn               int64  `json:"expires_in"`
+	Interval                int64  `json:"interval"`
+}
+
+// authorizeDevice is the device authorization endpoint (RFC 8628, section 3.1). It is the only request
+// of strangers that writes to the store, so it is limited per address.
+func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthError {
+	form, refused := readForm(w, r)
+	if refused != nil {
+		return refused
+	}
+	client, refused := s.authenticateClient(w, r, form)
+	if refused != nil {
+		return refused
+	}
+	if !client.May(clients.GrantDeviceCode) {
+		return unauthorizedClient("this client is not registered for the device grant; list " + clients.GrantDeviceCode + " in its grant_types")
+	}
+	resource, refused := s.findResource(form["resource"])
+	if refused != nil {
+		return refused
+	}
+	scopes, refused := grantable(form.Get("scope"), resource)
+	if refused != nil {
+		return refused
+	}
+	event := audit.Event{
+		Type: audit.DeviceRequested, ClientID: client.Label(), ClientName: client.Name,
+		Resource: resource.URI, ClientAddr: s.ClientAddr(r),
+	}
+	if wait := s.devices.issued.Take(throttle.AddressKey(event.ClientAddr), s.Now()); wait > 0 {
+		event.Reason = "too many codes for this address"
+		s.Audit.Record(r.Context(), event)
+		return &oauthError{
+			code:        "slow_down",
+			description: "too many device codes were asked for from this address; wait before asking for another",
+			status:      http.StatusTooManyRequests,
+			retryAfter:  wait,
+		}
+	}
+	code, device, err := s.Vault.IssueDevice(r.Context(), sessions.Device{
+		ClientID: client.ID, Resource: resource.URI, Scopes: scopes, ClientAddr: event.ClientAddr,
+	}, deviceLife)
+	if err != nil {
+		return s.storeError("issuing a device code", err)
+	}
+	event.Allowed = true
+	s.Audit.Record(r.Context(), event)
+	userCode := device.UserCode.String()
+	writeJSON(w, http.StatusOK, deviceResponse{
+		DeviceCode:              code,
+		UserCode:                userCode,
+		VerificationURI:         s.Issuer + DevicePath,
+		VerificationURIComplete: s.Issuer + DevicePath + "?user_code=" + userCode,
+		ExpiresIn:               int64(deviceLife / time.Second),
+		Interval:                int64(pollInterval / time.Second),
+	})
+	return nil
+}
+
+// deviceGrant is what a device polls with (RFC 8628, section 3.4). Until somebody has decided it only
+// reads, and a device that asks too often is answered without the store.
+func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.Values) (*tokenResponse, *oauthError) {
+	presented := form.Get("device_code")
+	if presented == "" {
+		return nil, invalidRequest("device_code is missing")
+	}
+	ref, err := s.Vault.OpenDeviceCode(presented)
+	if err != nil {
+		return nil, s.deviceError(err)
+	}
+	if s.devices.polls.tooSoon(ref.ID, s.Now()) {
+		return nil, &oauthError{code: "slow_down", description: "poll five seconds less often from now on"}
+	}
+	device, err := s.Vault.LoadDevice(r.Context(), ref)
+	if err != nil {
+		return nil, s.deviceError(err)
+	}
+	if device.ClientID != client.ID || !client.May(clients.GrantDeviceCode) {
+		return nil, invalidGrant("the device code was issued to another client")
+	}
+	if refused := s.sameResource(form["resource"], device.Resource); refused != nil {
+		return nil, refused
+	}
+	switch device.Decision {
+	case sessions.DevicePending:
+		return nil, &oauthError{code: "authorization_pending", description: "nobody has decided yet; ask again after the interval"}
+	case sessions.DeviceDenied:
+		return nil, &oauthError{code: "access_denied", description: "the person declined"}
+	}
+	if device, err = s.Vault.TakeDevice(r.Context(), ref); err != nil {
+		return nil, s.deviceError(err)
+	}
+	s.devices.polls.forget(ref.ID)
+	resource := s.Resources.Find(device.Resource)
+	if resource == nil || !s.stillAdmitted(device.User, resource) {
+		return nil, invalidGrant("the authorization no longer stands; authorize again")
+	}
+	now := s.Now()
+	return s.beginGrant(r, sessions.Grant{
+		ID: sessions.NewID(), User: device.User, ClientID: client.ID, ClientLabel: client.Label(), ClientName: client.Name,
+		Resource: device.Resource, Scopes: device.Scopes,
+		CreatedAt: now, UsedAt: now, AuthTime: device.AuthTime, ClientAddr: s.ClientAddr(r),
+		Upstream: device.Upstream,
+	}, client.MayRefresh())
+}
+
+// deviceError answers for a device code that names no pending authorization (RFC 8628, section 3.5).
+func (s *Server) deviceError(err error) *oauthError {
+	switch {
+	case errors.Is(err, sessions.ErrExpired):
+		return &oauthError{code: "expired_token", description: "the device code has expired; ask for another"}
+	case errors.Is(err, sessions.ErrInvalid), errors.Is(err, sessions.ErrNotFound):
+		return invalidGrant("the device code is not valid, or has been used already")
+	default:
+		return s.storeError("polling for a device", err)
+	}
+}
