@@ -85,7 +85,7 @@ func (s *Server) openChoice(r *http.Request, sealed string) (choice, error) {
 	if s.Now().Unix() >= c.Expires {
 		return choice{}, sessions.ErrExpired
 	}
-	if id, ok := s.knownBrowser(r); !ok || id != c.Browser {
+	if id, ok := s.forms.KnownBrowser(r); !ok || id != c.Browser {
 		return choice{}, sessions.ErrInvalid
 	}
 	return c, nil

@@ -44,7 +44,7 @@ func (s *Server) askLogout(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	id, err := s.browserID(w, r)
+	id, err := s.forms.Browser(w, r)
 	var sealed string
 	if err == nil {
 		sealed, err = s.Vault.SealJSON(sessions.LogoutTicket, logoutTicket{
@@ -82,7 +82,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, LogoutPath) // signed out already, in another tab
 		return
 	}
-	id, ok := s.knownBrowser(r)
+	id, ok := s.forms.KnownBrowser(r)
 	if !ok || id != t.Browser || browser.ID != t.Session || s.Now().Unix() >= t.Expires {
 		s.problem(w, r, staleTicket)
 		return

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 )
@@ -13,8 +14,8 @@ import (
 func (s *Server) passwordLogin(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		params, err := parseParameters(r.URL.RawQuery)
-		if err != nil || repeatedAny(params) {
+		params, err := forms.Parse(r.URL.RawQuery)
+		if err != nil || forms.Repeated(params) {
 			s.problem(w, r, unreadableRequest)
 			return
 		}

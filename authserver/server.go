@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -180,6 +181,7 @@ type Server struct {
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
+	forms     forms.Forms
 	devices   *devices
 	rechecks  singleflight.Group // by sign-in
 
@@ -192,6 +194,7 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
 		resourceServers: newResourceServers(c),
 	}
