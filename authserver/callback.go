@@ -63,6 +63,10 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 	case errors.Is(err, identity.ErrDenied):
 		event.Reason = "the provider or the person declined"
 		s.Audit.Record(r.Context(), event)
+		if l.Request.OwnPage {
+			s.problem(w, r, notSignedIn)
+			return
+		}
 		if _, trouble := s.clientOf(r, l.Request); trouble != nil {
 			s.problem(w, r, *trouble)
 			return

@@ -89,6 +89,9 @@ func (s *Server) pendingPassword(r *http.Request, state string) (login, identity
 
 func (s *Server) signInView(r *http.Request, l login, state, email string) pages.SignIn {
 	view := pages.SignIn{Action: LoginPath, State: state, Email: cut(email, 254), SiteName: s.SiteName}
+	if l.Request.OwnPage {
+		return view
+	}
 	if client, err := s.Clients.Lookup(r.Context(), l.Request.ClientID); err == nil {
 		view.ClientName = client.Name
 	}

@@ -133,6 +133,9 @@ type Config struct {
 	// Lifetimes of some clients, by client id or host. Default: none.
 	ClientLifetimes map[string]ClientLifetimes
 
+	// The path where people who sign in for no client see what is theirs. Empty: there is none.
+	OwnPage string
+
 	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
 	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string

@@ -12,7 +12,7 @@ import (
 )
 
 // signIn decides whether the person whom a provider named may come in, begins a browser session for
-// them and goes on to the code.
+// them and goes on to what they signed in for.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provider, l login, user identity.User) {
 	event := audit.Event{
 		Type: audit.SignIn, Subject: user.Subject, Email: user.Email, Provider: p.ID(),
@@ -20,7 +20,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	rule, err := s.Policy.Check(user)
 	if err == nil {
-		_, err = s.admits(l.Request.Resource, user)
+		err = s.admitsTo(l.Request, user)
 	}
 	if err != nil {
 		event.Reason = err.Error()
@@ -55,6 +55,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	browser := sessions.Browser{
 		User: person, AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
+		ClientAddr: s.ClientAddr(r), UserAgent: userAgent(r),
 		Upstream: upstream, LogoutHint: user.LogoutHint,
 	}
 	cookie, err := s.Vault.CreateBrowser(r.Context(), browser, s.Lifetimes.Browser)
@@ -63,7 +64,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 		return
 	}
 	s.Cookies.Set(w, sessions.SessionCookieName, cookie, s.Lifetimes.Browser)
+	s.rememberSignIn(r, &browser, l.Request.ClientName)
 
+	if l.Request.OwnPage {
+		s.showOwnPage(w, r)
+		return
+	}
 	client, trouble := s.clientOf(r, l.Request)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
