@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
@@ -77,6 +78,9 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 		redirectURI = client.RedirectURIs[0] // RFC 6749, section 3.1.2.3
 	}
 	if !client.Redirect(redirectURI) {
+		s.recordSampled(r, audit.Event{
+			Type: audit.Consent, Reason: "redirect URI is not registered", ClientID: client.Label(), ClientName: client.Name,
+		})
 		return nil, "", &wrongRedirect
 	}
 	return client, redirectURI, nil

@@ -31,6 +31,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	state := params.Get("state")
 	if state == "" || !s.startedHere(r, state) {
+		s.recordSampled(r, audit.Event{Type: audit.SignIn, Reason: "callback of a sign-in that this browser did not start"})
 		s.problem(w, r, staleTicket)
 		return
 	}

@@ -82,7 +82,7 @@ func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthE
 		event.Reason = "too many codes for this address"
 		s.Audit.Record(r.Context(), event)
 		return &oauthError{
-			code:        "slow_down",
+			code:        codeSlowDown,
 			description: "too many device codes were asked for from this address; wait before asking for another",
 			status:      http.StatusTooManyRequests,
 			retryAfter:  wait,
@@ -120,7 +120,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 		return nil, s.deviceError(err)
 	}
 	if s.devices.polls.tooSoon(ref.ID, s.Now()) {
-		return nil, &oauthError{code: "slow_down", description: "poll five seconds less often from now on"}
+		return nil, &oauthError{code: codeSlowDown, description: "poll five seconds less often from now on"}
 	}
 	device, err := s.Vault.LoadDevice(r.Context(), ref)
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 	}
 	switch device.Decision {
 	case sessions.DevicePending:
-		return nil, &oauthError{code: "authorization_pending", description: "nobody has decided yet; ask again after the interval"}
+		return nil, &oauthError{code: codePending, description: "nobody has decided yet; ask again after the interval"}
 	case sessions.DeviceDenied:
 		return nil, &oauthError{code: "access_denied", description: "the person declined"}
 	}

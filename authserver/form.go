@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 )
 
@@ -31,6 +32,7 @@ func (s *Server) readOwnForm(w http.ResponseWriter, r *http.Request) (url.Values
 	case errors.Is(err, forms.ErrEarlyData):
 		return nil, &problem{status: http.StatusTooEarly, text: "Please send the form again.", advice: startAgain}
 	case errors.Is(err, forms.ErrForeign):
+		s.recordSampled(r, audit.Event{Type: audit.AccessDenied, Reason: "form sent from another site"})
 		return nil, &foreignPost
 	}
 	return nil, &unreadableRequest

@@ -93,7 +93,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Cookies.Clear(w, sessions.SessionCookieName)
 	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.SignOut, Allowed: true, Subject: browser.User.Subject, Email: browser.User.Email,
+		Type: audit.SignOut, Allowed: true, By: audit.ByPerson, Subject: browser.User.Subject, Email: browser.User.Email,
 		Provider: browser.Provider, ClientAddr: s.ClientAddr(r),
 	})
 	target := LogoutPath

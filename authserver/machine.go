@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
@@ -57,8 +58,10 @@ func (s *Server) authenticateClient(w http.ResponseWriter, r *http.Request, form
 		w.Header().Del("WWW-Authenticate")
 		return nil, unavailable()
 	case errors.Is(err, clients.ErrUnknown):
+		s.recordSampled(r, audit.Event{Type: audit.ClientAuthentication, Reason: "unknown client"})
 		return nil, invalidClient("this client is not registered here; register again")
 	default:
+		s.recordUnauthenticated(r, credentials.ClientID, "wrong credentials")
 		return nil, invalidClient("client authentication failed")
 	}
 }

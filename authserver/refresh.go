@@ -39,7 +39,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		}
 		resource := s.Resources.Find(grant.Resource)
 		if resource == nil || !s.stillAdmitted(person, resource) {
-			return nil, s.endGrant(r, grant, "no longer on the allow-list")
+			return nil, s.endGrant(r, grant, audit.ByOperator, "no longer on the allow-list")
 		}
 		if scopes, refused = narrowed(form.Get("scope"), grant.Scopes, resource); refused != nil {
 			return nil, refused
@@ -74,14 +74,15 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 }
 
 // endGrant ends the grant of a person who may not come in any more.
-func (s *Server) endGrant(r *http.Request, grant sessions.Grant, reason string) *oauthError {
+func (s *Server) endGrant(r *http.Request, grant sessions.Grant, by audit.Actor, reason string) *oauthError {
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
 	event := s.grantEvent(r, audit.TokenRefreshed, grant)
 	event.Reason = reason
 	s.Audit.Record(r.Context(), event)
-	return invalidGrant("the authorization no longer stands; authorize again")
+	s.recordRevocation(r, grant, by, reason)
+	return invalidGrant("the authorization no longer stands; authorize again").known()
 }
 
 // refreshError answers for a refresh token that cannot be exchanged. It is 400 invalid_grant, never
@@ -91,7 +92,7 @@ func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) 
 	case errors.Is(err, sessions.ErrReused):
 		// The thief and the owner cannot be told apart; both start again (RFC 9700, section 4.14.2).
 		s.Audit.Record(r.Context(), s.grantEvent(r, audit.RefreshReplayed, grant))
-		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
+		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked").known()
 	case errors.Is(err, sessions.ErrUnavailable):
 		return unavailable()
 	case errors.Is(err, sessions.ErrInvalid), errors.Is(err, sessions.ErrExpired),

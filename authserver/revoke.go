@@ -57,7 +57,7 @@ func (s *Server) revokeAccess(r *http.Request, client *clients.Client, token str
 		return s.storeError("revoking an access token", err)
 	}
 	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.Revocation, Allowed: true, Reason: "access token, by its client",
+		Type: audit.Revocation, Allowed: true, Reason: "access token", By: audit.ByClient,
 		Subject: access.Subject, Email: access.Email, ClientID: access.ClientID, ClientName: access.ClientName,
 		Resource: access.Resource, Grant: access.Grant.String(), ClientAddr: s.ClientAddr(r),
 	})
@@ -68,7 +68,10 @@ func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token st
 	grant, err := s.Vault.LoadGrant(r.Context(), token)
 	if errors.Is(err, sessions.ErrReused) {
 		// An old generation is as good a proof of possession; using it ends the family.
-		_, _, err = s.Vault.RotateGrant(r.Context(), token, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
+		ended, _, err := s.Vault.RotateGrant(r.Context(), token, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
+		if errors.Is(err, sessions.ErrReused) {
+			s.recordRevocation(r, ended, audit.ByClient, "refresh token of an earlier generation")
+		}
 		return alreadyGone(err)
 	}
 	if err != nil {
@@ -80,9 +83,7 @@ func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token st
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
-	event := s.grantEvent(r, audit.Revocation, grant)
-	event.Allowed, event.Reason = true, "refresh token, by its client"
-	s.Audit.Record(r.Context(), event)
+	s.recordRevocation(r, grant, audit.ByClient, "refresh token")
 	return nil
 }
 

@@ -185,6 +185,7 @@ type Server struct {
 	providers map[string]identity.Provider
 	logins    *sessions.OneTime[login]
 	forms     forms.Forms
+	samples   audit.Sampler
 	devices   *devices
 	rechecks  singleflight.Group // by sign-in
 

@@ -100,6 +100,10 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		return
 	}
 	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
+		s.Audit.Record(r.Context(), audit.Event{
+			Type: audit.AccessDenied, Reason: "not on the allow-list of the resource", Subject: user.Subject, Email: user.Email,
+			ClientID: client.Label(), ClientName: client.Name, Resource: resource.URI, ClientAddr: s.ClientAddr(r),
+		})
 		s.problem(w, r, notAllowed(user.Email))
 		return
 	}
