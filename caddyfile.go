@@ -22,7 +22,7 @@ func init() {
 // The words of a block, as error messages list them.
 const (
 	sharedWords = "oidc, github, local, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion"
+		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
@@ -99,6 +99,17 @@ const (
 //	        header   <name>
 //	        lifetime <duration>
 //	    }
+//
+//	    streams {
+//	        expiry_grace <duration>
+//	        heartbeat    <duration>|off
+//	        max_per_user <number>|off
+//	        max          <number>|off
+//	    }
+//	    origins        <origin...>|loopback|self|*
+//	    max_body       <size>|off
+//	    max_bad_tokens <number>|off
+//	    upgrades       [on|off]
 //	}
 //
 // It takes no matcher: one would keep the metadata documents from being found.
@@ -291,6 +302,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		}
 		o.Keys = append(o.Keys, keys...)
 		return true, nil
+	}
+	if known, err := o.GuardOptions.unmarshalOption(d); known || err != nil {
+		return known, err
 	}
 	if _, err := caddy.GetModule("mcp_auth.providers." + name); err != nil {
 		return false, nil

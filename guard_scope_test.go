@@ -33,12 +33,12 @@ func TestATokenWithTooLittleScope(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			token := h.token(t, testIssuer+"/github", func(a *sessions.Access) { a.Scope = tc.scope })
-			r, _ := request("POST", testIssuer+"/github/mcp", http.Header{"Authorization": {"Bearer " + token}})
+			r, _ := request("POST", testIssuer+"/github/mcp", http.Header{"Authorization": {"Bearer " + token}, "Origin": {"http://localhost:6274"}})
 			status, header, got := serve(t, h, r)
 			if status != tc.status || (got != nil) != (tc.status == 204) || header.Get("WWW-Authenticate") != tc.challenge {
 				t.Errorf("status %d, passed on %t, challenge\n%s, want %d\n%s", status, got != nil, header.Get("WWW-Authenticate"), tc.status, tc.challenge)
 			}
-			if status == 403 && (header.Get("Access-Control-Allow-Origin") != "*" || header.Get("Cache-Control") != "no-store") {
+			if status == 403 && (header.Get("Access-Control-Allow-Origin") != "http://localhost:6274" || header.Get("Cache-Control") != "no-store") {
 				t.Errorf("a browser client cannot read the challenge: %v", header)
 			}
 		})

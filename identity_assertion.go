@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -89,14 +88,14 @@ func (s *site) vouch(w http.ResponseWriter, c *caller) error {
 		return nil
 	}
 	var err error
-	if c.identity.Assertion, err = s.assertions.For(&c.access); err == nil {
+	if c.call.Identity.Assertion, err = s.assertions.For(&c.access); err == nil {
 		return nil
 	}
 	if errors.Is(err, sessions.ErrUnavailable) {
-		w.Header().Set("Retry-After", "5")
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		w.Header().Set("Retry-After", retryWhenOverloaded)
+		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
 	}
-	return caddyhttp.Error(http.StatusInternalServerError, err)
+	return turnAway(reasonUnavailable, http.StatusInternalServerError, err)
 }
 
 // parseIdentityAssertion reads how upstreams learn who is calling in a signed form. Syntax:

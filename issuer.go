@@ -38,30 +38,45 @@ func checkIssuer(issuer string) (string, error) {
 var errIssuerUnknown = errors.New(`the public address of this site cannot be told from the request; ` +
 	`add "issuer https://<public host>" to the mcp_auth block`)
 
-// deriveIssuer tells the issuer from a request, where the request cannot lie about it: over TLS when
-// the name that the certificate was chosen by is the host that was asked for, or on loopback. Anything
-// else would let a Host header decide what the metadata says (RFC 8414, section 6.2).
-func deriveIssuer(r *http.Request) (string, error) {
-	hostname := r.Host
-	if host, _, err := net.SplitHostPort(r.Host); err == nil {
-		hostname = host
+// parsedHost is the host of a request, without its port.
+type parsedHost struct {
+	host     string // as it was asked for
+	name     string
+	loopback bool
+}
+
+func parseHost(host string) (parsedHost, error) {
+	name := host
+	if hostname, _, err := net.SplitHostPort(host); err == nil {
+		name = hostname
 	}
-	hostname = strings.Trim(hostname, "[]")
-	if hostname == "" {
-		return "", caddyhttp.Error(http.StatusBadRequest, errors.New("request without a host"))
+	name = strings.Trim(name, "[]")
+	if name == "" {
+		return parsedHost{}, caddyhttp.Error(http.StatusBadRequest, errors.New("request without a host"))
 	}
+	return parsedHost{host: host, name: name, loopback: loopbackHost(name)}, nil
+}
+
+// claimedBy checks that r cannot lie about its host: over TLS the name that the certificate was chosen by
+// is the host that was asked for, or both are on loopback. Anything else would let a Host header decide
+// what the metadata says (RFC 8414, section 6.2).
+func (p parsedHost) claimedBy(r *http.Request) error {
+	switch {
+	case p.loopback && arrivedOnLoopback(r):
+	case r.TLS == nil:
+		return errIssuerUnknown
+	case !strings.EqualFold(r.TLS.ServerName, p.name):
+		return caddyhttp.Error(http.StatusMisdirectedRequest, errors.New("host and TLS server name differ"))
+	}
+	return nil
+}
+
+func (p parsedHost) issuer(secure bool) (string, error) {
 	scheme := "http"
-	if r.TLS != nil {
+	if secure {
 		scheme = "https"
 	}
-	switch {
-	case loopbackHost(hostname) && arrivedOnLoopback(r):
-	case r.TLS == nil:
-		return "", errIssuerUnknown
-	case !strings.EqualFold(r.TLS.ServerName, hostname):
-		return "", caddyhttp.Error(http.StatusMisdirectedRequest, errors.New("host and TLS server name differ"))
-	}
-	issuer, err := oauthmeta.Canonical(scheme + "://" + r.Host)
+	issuer, err := oauthmeta.Canonical(scheme + "://" + p.host)
 	if err != nil {
 		return "", caddyhttp.Error(http.StatusBadRequest, fmt.Errorf("reading the host: %w", err))
 	}
@@ -78,10 +93,14 @@ func loopbackHost(hostname string) bool {
 
 // arrivedOnLoopback tells whether the connection itself ends on a loopback address.
 func arrivedOnLoopback(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return false
+	switch local := r.Context().Value(http.LocalAddrContextKey).(type) {
+	case *net.TCPAddr:
+		return local.IP.IsLoopback()
+	case *net.UDPAddr: // HTTP/3
+		return local.IP.IsLoopback()
+	case net.Addr:
+		addr, err := netip.ParseAddrPort(local.String())
+		return err == nil && addr.Addr().Unmap().IsLoopback()
 	}
-	addr, err := netip.ParseAddrPort(local.String())
-	return err == nil && addr.Addr().Unmap().IsLoopback()
+	return false
 }

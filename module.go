@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 func init() {
@@ -71,6 +71,7 @@ type Handler struct {
 	lifetimes authserver.Lifetimes
 	profiles  map[string]authserver.ClientLifetimes
 	clients   clientSettings
+	guarding  guardSettings
 	logger    *zap.Logger
 
 	fixed   *site // of the configured issuer
@@ -124,6 +125,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.checkIntrospectionClients(); err != nil {
 		return err
 	}
+	if err := collectors.Register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
+	if err := runsFirst(ctx); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
 
 	if h.Issuer == "" {
@@ -154,6 +161,9 @@ func (h *Handler) complete() error {
 	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
+	if h.guarding, err = h.Options.settings(); err != nil {
+		return err
+	}
 	if len(h.providers) == 0 {
 		return errNoProvider
 	}
@@ -179,11 +189,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	path := requestedPath(r)
 	if endpoint := s.auth.Endpoint(path); endpoint != nil {
+		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
+			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
+			// but takes the sign-in it belongs to with it.
+			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
+		}
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
-		hideFromAccessLog(r, path)
 		endpoint(w, r)
+		hideFromAccessLog(w, r, path)
 		return nil
 	}
 	if s.wellKnown(w, r, path) {
@@ -208,11 +223,16 @@ func requestedPath(r *http.Request) string {
 
 // hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
 // access log, which writes query strings and the Location header. The audit log has them.
-func hideFromAccessLog(r *http.Request, path string) {
+func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
 	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath, authserver.AuthorizePath,
+	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath,
 		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
 		return
+	case authserver.AuthorizePath:
+		// It is answered with a code where consent was given before.
+		if w.Header().Get("Location") == "" {
+			return
+		}
 	}
 	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -238,7 +258,10 @@ func endStreamsAtExit(ctx caddy.Context) {
 	})
 }
 
-var errExiting = errors.New("server is shutting down")
+var (
+	errExiting   = errors.New("server is shutting down")
+	errEarlyData = errors.New("request in TLS early data, which can be replayed")
+)
 
 // occasional limits a log line that any request could cause to one a minute.
 type occasional struct{ last atomic.Int64 }
@@ -246,46 +269,6 @@ type occasional struct{ last atomic.Int64 }
 func (o *occasional) due(now time.Time) bool {
 	last := o.last.Load()
 	return now.Unix()-last >= 60 && o.last.CompareAndSwap(last, now.Unix())
-}
-
-// maxDerivedSites bounds how many issuers one handler keeps that were derived from requests.
-const maxDerivedSites = 1024
-
-// derivedSites holds the sites whose issuers were derived from requests.
-type derivedSites struct {
-	mu    sync.RWMutex
-	sites map[string]*site
-}
-
-// site returns the site that a request is for.
-func (h *Handler) site(r *http.Request) (*site, error) {
-	if h.fixed != nil {
-		return h.fixed, nil
-	}
-	issuer, err := deriveIssuer(r)
-	if err != nil {
-		return nil, err
-	}
-	h.derived.mu.RLock()
-	s := h.derived.sites[issuer]
-	h.derived.mu.RUnlock()
-	if s != nil {
-		return s, nil
-	}
-	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" && r.TLS == nil && h.hints.due(time.Now()) {
-		h.logger.Warn("a proxy in front of this site asks for it by a loopback address, and clients will be told that address; "+
-			"add \"issuer https://<public host>\" to the mcp_auth block", zap.String("forwarded_host", forwarded))
-	}
-	if s, err = h.newSite(issuer); err != nil {
-		return nil, caddyhttp.Error(http.StatusInternalServerError, err)
-	}
-	h.derived.mu.Lock()
-	defer h.derived.mu.Unlock()
-	if h.derived.sites == nil || len(h.derived.sites) >= maxDerivedSites {
-		h.derived.sites = make(map[string]*site)
-	}
-	h.derived.sites[issuer] = s
-	return s, nil
 }
 
 // Interface guards

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -84,6 +85,8 @@ type Options struct {
 
 	// Tells the MCP server who is calling in a signed form, beside the plain headers. Default: off.
 	IdentityAssertion *IdentityAssertion `json:"identity_assertion,omitempty"`
+
+	GuardOptions
 
 	providers []identity.Provider
 	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
@@ -207,6 +210,7 @@ func (o *Options) inherit(d *Options) {
 	if o.IdentityAssertion == nil {
 		o.IdentityAssertion = d.IdentityAssertion
 	}
+	o.GuardOptions.inherit(&d.GuardOptions)
 	for _, pair := range []struct{ own, shared *caddy.Duration }{
 		{&o.AccessTokenLifetime, &d.AccessTokenLifetime},
 		{&o.RefreshTokenLifetime, &d.RefreshTokenLifetime},
@@ -260,11 +264,17 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 // must not become an empty secret.
 func secretValue(s string) (string, error) {
 	value, err := caddy.NewReplacer().ReplaceOrErr(s, true, true)
-	if err != nil {
-		return "", fmt.Errorf("resolving %s: %w", s, err)
+	if err == nil && value != "" {
+		return value, nil
 	}
-	if value == "" {
-		return "", fmt.Errorf("%s is empty", s)
+	if s == "" {
+		return "", errors.New("it is empty")
 	}
-	return value, nil
+	// Anything but one placeholder may hold a part of the secret itself, which no error shows.
+	inner := strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}")
+	known := strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")
+	if !known || len(inner) != len(s)-2 || strings.ContainsAny(inner, "{}") {
+		return "", errors.New("it has a placeholder that stands for nothing; write {env.NAME} or {file./path} alone")
+	}
+	return "", fmt.Errorf("%s stands for nothing: it is not set, or is empty", s)
 }

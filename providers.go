@@ -3,12 +3,9 @@ package mcpauth
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
@@ -112,23 +109,6 @@ func (o *OIDC) Provision(caddy.Context) error {
 	}
 	o.provider, err = o.build(issuer, clientID, secret)
 	return err
-}
-
-// checkRedirectURL refuses redirect URLs that are not one, or that another endpoint answers at. None
-// is in order.
-func checkRedirectURL(redirectURL string) error {
-	if redirectURL == "" {
-		return nil
-	}
-	u, err := url.Parse(redirectURL)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("redirect_url %q is not an absolute URL without query", redirectURL)
-	}
-	if u.Path == "" || u.Path == "/" || strings.HasPrefix(u.Path, "/.well-known/") ||
-		strings.HasPrefix(u.Path, "/oauth2/") && u.Path != authserver.CallbackPath && !strings.HasPrefix(u.Path, authserver.CallbackPath+"/") {
-		return fmt.Errorf("redirect_url %s is taken; leave the option out, which means %s, or choose a path of its own", redirectURL, authserver.CallbackPath)
-	}
-	return nil
 }
 
 // build makes the provider of settings whose placeholders are resolved. It does no I/O.

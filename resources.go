@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -186,7 +187,8 @@ func (s *resourceSet) All() []*authserver.Resource {
 // the resource it names has to be the one the client derived the address from (RFC 9728, section
 // 3.3). Nil means there is none.
 func (s *resourceSet) metadata(base string) *oauthmeta.ProtectedResource {
-	uri, found := s.issuer+base, (*resource)(nil)
+	// base is decoded, and a resource identifier is a URI.
+	uri, found := s.issuer+(&url.URL{Path: base}).EscapedPath(), (*resource)(nil)
 	switch {
 	case base != "":
 		if r, ok := s.paths.Match(base); ok {

@@ -27,6 +27,7 @@ type site struct {
 	auth      *authserver.Server
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
+	origins   *sseproxy.Origins
 	machines  authserver.Machines
 
 	assertions *assertion.Signer // nil: upstreams get plain headers only
@@ -64,10 +65,18 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
+	if s.origins, err = sseproxy.NewOrigins(issuer, h.guarding.origins); err != nil {
+		return nil, err
+	}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
-		Heartbeat:    sseproxy.DefaultHeartbeat,
+		ExpiryGrace:  h.guarding.grace,
+		Heartbeat:    h.guarding.heartbeat,
+		Limits:       h.guarding.limits,
+		Upgrades:     h.guarding.upgrades,
+		OnEnd:        streamEnded,
+		OnRefuse:     requestRefused,
 		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
 
 		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
@@ -98,7 +107,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),
-		Audit:      audit.Log{Logger: h.logger.Named("audit")},
+		Audit:      collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")}),
+		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
 	})

@@ -18,10 +18,14 @@ type currentStorage struct {
 	locks sync.Map // name → certmagic.Storage
 }
 
+// push makes s the newest. The config that opened the store pushes what is there already, and so does
+// one that shares its storage with the config before it.
 func (c *currentStorage) push(s certmagic.Storage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all = append(c.all, s)
+	if !slices.Contains(c.all, s) {
+		c.all = append(c.all, s)
+	}
 }
 
 // remove takes s out again. The last one stays: requests of a config that is going away still use it.

@@ -51,12 +51,17 @@ func Bearer(h http.Header) (token string, err error) {
 func isToken68(s string) bool {
 	s = strings.TrimRight(s, "=")
 	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("-._~+/", c) >= 0:
-		default:
+		if !token68[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// token68 holds the characters of a token, padding apart.
+var token68 = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		table[c] = true
+	}
+	return table
+}()

@@ -36,7 +36,9 @@ func TestRefusalsAreRecorded(t *testing.T) {
 			audit.Event{Type: audit.ClientAuthentication, Reason: "unknown client"}},
 		"of a wrong client secret": {func(w *world) { w.exchange("x", "client_id", "confidential", "client_secret", "guess") },
 			audit.Event{Type: audit.ClientAuthentication, Reason: "wrong credentials", ClientID: "confidential"}},
-		"of a redirect URI": {func(w *world) { w.newBrowser().get(AuthorizePath, authorization("redirect_uri", "https://evil.example/")) },
+		"of a redirect URI": {func(w *world) {
+			w.newBrowser().get(AuthorizePath, authorization("redirect_uri", "https://evil.example/"))
+		},
 			audit.Event{Type: audit.Consent, Reason: "redirect URI is not registered", ClientID: "web"}},
 		"of a registration": {func(w *world) { w.registration("application/json", `{"redirect_uris":[]}`) },
 			audit.Event{Type: audit.Registration, Reason: "invalid_redirect_uri"}},

@@ -21,7 +21,11 @@ type pendingLogin struct {
 // rememberLogin ties a state to this browser. All pending sign-ins share one cookie, so that many
 // tabs do not grow the request headers without bound; the oldest gives way.
 func (s *Server) rememberLogin(w http.ResponseWriter, r *http.Request, state string) error {
-	pending := append(s.pendingLogins(r), pendingLogin{
+	pending, err := s.pendingLogins(r)
+	if err != nil {
+		return err
+	}
+	pending = append(pending, pendingLogin{
 		State:   stateHash(state),
 		Expires: s.Now().Add(s.Lifetimes.Login).Unix(),
 	})
@@ -31,24 +35,30 @@ func (s *Server) rememberLogin(w http.ResponseWriter, r *http.Request, state str
 	return s.setPendingLogins(w, pending)
 }
 
-// startedHere tells whether this browser was sent to an identity provider with state. Another
+// startedHere makes sure that this browser was sent to an identity provider with state. Another
 // browser's callback would sign its person in to somebody else's request, or the reverse
 // (RFC 9700, section 4.7).
-func (s *Server) startedHere(r *http.Request, state string) bool {
+func (s *Server) startedHere(r *http.Request, state string) *problem {
+	pending, err := s.pendingLogins(r)
+	if err != nil {
+		trouble := s.ticketProblem(err)
+		return &trouble
+	}
 	hash := stateHash(state)
-	for _, p := range s.pendingLogins(r) {
+	for _, p := range pending {
 		if p.State == hash {
-			return true
+			return nil
 		}
 	}
-	return false
+	return &staleTicket
 }
 
 // forgetLogin removes a finished sign-in from the cookie.
 func (s *Server) forgetLogin(w http.ResponseWriter, r *http.Request, state string) {
 	hash := stateHash(state)
+	pending, _ := s.pendingLogins(r) // it was just read
 	var left []pendingLogin
-	for _, p := range s.pendingLogins(r) {
+	for _, p := range pending {
 		if p.State != hash {
 			left = append(left, p)
 		}
@@ -61,17 +71,23 @@ func (s *Server) forgetLogin(w http.ResponseWriter, r *http.Request, state strin
 	_ = s.setPendingLogins(w, left)
 }
 
-func (s *Server) pendingLogins(r *http.Request) []pendingLogin {
+// pendingLogins reads the login cookie. One that cannot be opened is none, except while the keys are
+// out of reach: a sign-in that is under way must not look as if it had expired.
+func (s *Server) pendingLogins(r *http.Request) ([]pendingLogin, error) {
 	var all, live []pendingLogin
-	if err := s.Vault.OpenJSON(sessions.LoginCookie, s.Cookies.Get(r, sessions.LoginCookieName), &all); err != nil {
-		return nil
+	err := s.Vault.OpenJSON(sessions.LoginCookie, s.Cookies.Get(r, sessions.LoginCookieName), &all)
+	switch {
+	case errors.Is(err, sessions.ErrUnavailable):
+		return nil, err
+	case err != nil:
+		return nil, nil
 	}
 	for _, p := range all {
 		if s.Now().Unix() < p.Expires {
 			live = append(live, p)
 		}
 	}
-	return live
+	return live, nil
 }
 
 func (s *Server) setPendingLogins(w http.ResponseWriter, pending []pendingLogin) error {

@@ -122,7 +122,7 @@ func (a answer) hidden(t *testing.T) string {
 	return html.UnescapeString(match[2])
 }
 
-// ticket opens the consent page and returns its ticket.
+// ticket opens the consent page, also if it was answered before, and returns its ticket.
 func (b *browser) ticket(change ...string) string {
 	b.w.t.Helper()
 	query := authorization(change...)

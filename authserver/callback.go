@@ -30,9 +30,11 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := params.Get("state")
-	if state == "" || !s.startedHere(r, state) {
-		s.recordSampled(r, audit.Event{Type: audit.SignIn, Reason: "callback of a sign-in that this browser did not start"})
-		s.problem(w, r, staleTicket)
+	if trouble := s.startedHere(r, state); trouble != nil {
+		if trouble == &staleTicket {
+			s.recordSampled(r, audit.Event{Type: audit.SignIn, Reason: "callback of a sign-in that this browser did not start"})
+		}
+		s.problem(w, r, *trouble)
 		return
 	}
 	l, err := s.logins.Take(r.Context(), state)

@@ -18,6 +18,7 @@ type failingStore struct {
 	mu     sync.Mutex
 	broken map[string]bool // by method; "*" is all of them
 	writes int             // calls that could have changed something
+	onGet  func()          // called after each Get, if set
 }
 
 // fail makes the methods fail until heal. No method means all.
@@ -59,7 +60,11 @@ func (s *failingStore) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := s.call("Get", false); err != nil {
 		return nil, err
 	}
-	return s.Store.Get(ctx, key)
+	value, err := s.Store.Get(ctx, key)
+	if s.onGet != nil {
+		s.onGet()
+	}
+	return value, err
 }
 
 func (s *failingStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {

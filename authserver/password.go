@@ -72,8 +72,8 @@ func (s *Server) checkPassword(w http.ResponseWriter, r *http.Request) {
 
 // pendingPassword loads a sign-in that this browser started with a password provider.
 func (s *Server) pendingPassword(r *http.Request, state string) (login, identity.Password, *problem) {
-	if state == "" || !s.startedHere(r, state) {
-		return login{}, nil, &staleTicket
+	if trouble := s.startedHere(r, state); trouble != nil {
+		return login{}, nil, trouble
 	}
 	l, err := s.logins.Load(r.Context(), state)
 	if err != nil {

@@ -35,7 +35,6 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, redirectURI, t
 		redirect(w, r, target)
 		return
 	}
-	w.Header().Set("Refresh", "0;url="+target)
 	pages.WriteLeaving(w, r, pages.Leaving{Target: target, ClientName: clientName, SiteName: s.SiteName})
 }
 

@@ -1,9 +1,11 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -20,32 +22,33 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if presented == "" {
 		return nil, invalidRequest("refresh_token is missing")
 	}
-	grant, err := s.Vault.LoadGrant(r.Context(), presented)
-	if err != nil && !errors.Is(err, sessions.ErrReused) {
+	grant, err := s.loadGrant(r, presented)
+	reused := errors.Is(err, sessions.ErrReused)
+	if err != nil && !reused {
 		return nil, s.refreshError(r, grant, err)
 	}
-	var scopes []string
-	var person sessions.User
-	if err == nil {
-		if grant.ClientID != client.ID {
-			return nil, invalidGrant("the refresh token was issued to another client")
-		}
-		if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
-			return nil, refused
-		}
-		var refused *oauthError
-		if person, refused = s.recheck(r, grant); refused != nil {
-			return nil, refused
-		}
-		resource := s.Resources.Find(grant.Resource)
-		if resource == nil || !s.stillAdmitted(person, resource) {
-			return nil, s.endGrant(r, grant, audit.ByOperator, "no longer on the allow-list")
-		}
-		if scopes, refused = narrowed(form.Get("scope"), grant.Scopes, resource); refused != nil {
-			return nil, refused
-		}
+	if grant.ClientID != client.ID {
+		// However old the token is: what another client presents must not end the owner's grant.
+		return nil, invalidGrant("the refresh token was issued to another client")
 	}
-	// A token that is too old goes this way as well: ending its family is part of the atomic step.
+	if reused {
+		return nil, s.refreshError(r, grant, s.endFamily(r, grant))
+	}
+	if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
+		return nil, refused
+	}
+	person, refused := s.recheck(r, grant)
+	if refused != nil {
+		return nil, refused
+	}
+	resource := s.Resources.Find(grant.Resource)
+	if resource == nil || !s.stillAdmitted(person, resource) {
+		return nil, s.endGrant(r, grant, audit.ByOperator, "no longer on the allow-list")
+	}
+	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)
+	if refused != nil {
+		return nil, refused
+	}
 	now := s.Now()
 	_, policy := s.lifetimesOf(grant)
 	rotated, refresh, err := s.Vault.RotateGrant(r.Context(), presented, policy, func(g *sessions.Grant) error {
@@ -73,6 +76,24 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	return answer, nil
 }
 
+// loadGrant loads the grant of a refresh token. One that was revoked is revoked once more: the store may
+// have failed the first time, and whoever tries again after a 503 must be able to believe the answer.
+func (s *Server) loadGrant(r *http.Request, refresh string) (sessions.Grant, error) {
+	grant, err := s.Vault.LoadGrant(r.Context(), refresh)
+	if errors.Is(err, sessions.ErrRevoked) {
+		_, _, err = s.Vault.RotateGrant(r.Context(), refresh, s.Lifetimes.Grant, func(*sessions.Grant) error { return errForeign })
+	}
+	return grant, err
+}
+
+// endFamily ends the grant of a refresh token that was used up before, even if the caller hangs up: a
+// thief would only have to be quick about that.
+func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
+	defer cancel()
+	return errors.Join(sessions.ErrReused, s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID))
+}
+
 // endGrant ends the grant of a person who may not come in any more.
 func (s *Server) endGrant(r *http.Request, grant sessions.Grant, by audit.Actor, reason string) *oauthError {
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
@@ -92,6 +113,9 @@ func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) 
 	case errors.Is(err, sessions.ErrReused):
 		// The thief and the owner cannot be told apart; both start again (RFC 9700, section 4.14.2).
 		s.Audit.Record(r.Context(), s.grantEvent(r, audit.RefreshReplayed, grant))
+		if errors.Is(err, sessions.ErrUnavailable) {
+			return unavailable() // they are not all revoked everywhere yet
+		}
 		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked").known()
 	case errors.Is(err, sessions.ErrUnavailable):
 		return unavailable()

@@ -87,7 +87,7 @@ func TestReusingARefreshToken(t *testing.T) {
 // What another client presents harms nobody, however old it is: it proves no possession of the grant.
 func TestAnotherClientsRefreshToken(t *testing.T) {
 	for _, client := range []string{"other", "confidential"} {
-		for _, age := range []string{"current", "previous"} {
+		for _, age := range []string{"current", "previous", "stale"} {
 			for _, endpoint := range []string{"refresh", "revoke"} {
 				t.Run(client+" "+endpoint+" "+age, func(t *testing.T) {
 					w := newWorld(t)
@@ -95,6 +95,9 @@ func TestAnotherClientsRefreshToken(t *testing.T) {
 					newest, presented := first, first.RefreshToken
 					if age != "current" {
 						newest = w.refreshed(first.RefreshToken)
+					}
+					if age == "stale" {
+						w.clock.advance(2 * time.Minute)
 					}
 					change := []string{"client_id", client}
 					if client == "confidential" {
@@ -176,6 +179,19 @@ func TestWhoLeavesTheAllowListGetsNoFurtherToken(t *testing.T) {
 				t.Errorf("recorded %v", events)
 			}
 		})
+	}
+}
+
+// A longer grace, configured meanwhile, must not let a token pass without the checks of a refresh.
+func TestALongerGraceIsNoWayAroundTheChecks(t *testing.T) {
+	w := newWorld(t)
+	first := w.tokens("scope", "github:read")
+	w.refreshed(first.RefreshToken)
+	w.clock.advance(5 * time.Minute)
+	w.Lifetimes.Grant.Grace = 10 * time.Minute
+	got := w.refresh(first.RefreshToken, "resource", linear)
+	if got.status == 200 {
+		t.Errorf("a token for %s", got.body)
 	}
 }
 

@@ -87,7 +87,7 @@ func TestRegistration(t *testing.T) {
 
 func TestMachineEndpointsTakePostOnly(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{TokenPath, RevokePath, RegisterPath} {
+	for _, path := range []string{TokenPath, RevokePath, RegisterPath, IntrospectPath} {
 		for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "PATCH"} {
 			a := w.send(httptest.NewRequest(method, issuer+path, nil))
 			if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {
@@ -108,7 +108,7 @@ func TestMachineEndpointsTakePostOnly(t *testing.T) {
 // (RFC 8470, section 5.2).
 func TestEarlyDataIsRefused(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{TokenPath, RevokePath, RegisterPath, ConsentPath, LoginPath, CallbackPath} {
+	for _, path := range []string{TokenPath, RevokePath, RegisterPath, IntrospectPath, ConsentPath, LoginPath, CallbackPath} {
 		for _, complete := range []bool{false, true} {
 			r := formRequest(path, nil)
 			if path == CallbackPath {

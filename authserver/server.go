@@ -172,6 +172,9 @@ type Config struct {
 	// What people call the site. Default: the issuer's host.
 	SiteName string
 
+	// OnToken is told the grant type of every access token that is issued. May be nil.
+	OnToken func(grantType string)
+
 	Audit  audit.Recorder
 	Logger *zap.Logger
 	Now    func() time.Time

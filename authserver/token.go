@@ -46,6 +46,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *oauthError {
 		s.recordRefusal(r, name, client, refused)
 		return refused
 	}
+	if s.OnToken != nil {
+		s.OnToken(name)
+	}
 	writeJSON(w, http.StatusOK, answer)
 	return nil
 }

@@ -3,6 +3,7 @@ package clients
 import (
 	"errors"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ type redirectURI struct {
 func parseRedirect(uri string, allowed schemes) (redirectURI, error) {
 	if err := checkRedirectText(uri); err != nil {
 		return redirectURI{}, err
+	}
+	if name := answersIn(uri); name != "" {
+		return redirectURI{}, errors.New("has the query parameter " + name + ", which is part of the answer")
 	}
 	scheme, after, found := strings.Cut(uri, ":")
 	if !found || !validScheme(scheme) {
@@ -100,6 +104,22 @@ func parseWebRedirect(u redirectURI) (redirectURI, error) {
 	}
 	return u, nil
 }
+
+// answersIn returns the parameter of an authorization response that uri already has in its query, or
+// "". The answer would hold it twice, and the client might read the wrong one (OAuth 2.1, section 4.1.2).
+func answersIn(uri string) string {
+	_, query, _ := strings.Cut(uri, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && slices.Contains(answerParameters, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// answerParameters are what this server adds to a redirect URI (RFC 6749, section 4.1.2; RFC 9207).
+var answerParameters = []string{"code", "state", "iss", "error", "error_description"}
 
 // checkRedirectText refuses what has no place in a URI, or is read differently by different parsers.
 func checkRedirectText(uri string) error {

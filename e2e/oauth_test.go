@@ -25,7 +25,9 @@ type oauthClient struct {
 	resource string
 	id       string
 	verifier string
-	state    string
+
+	transport http.RoundTripper // nil is the default
+	state     string
 }
 
 // answer is a response of a machine endpoint.
@@ -45,7 +47,7 @@ type answer struct {
 // newOAuthClient registers a client for the resource at path.
 func (w *world) newOAuthClient(path string) *oauthClient {
 	w.t.Helper()
-	c := &oauthClient{t: w.t, ctx: w.ctx, base: w.edge.URL(), resource: w.url(path), verifier: oauth2.GenerateVerifier(), state: rand.Text()}
+	c := &oauthClient{transport: w.transport, t: w.t, ctx: w.ctx, base: w.edge.URL(), resource: w.url(path), verifier: oauth2.GenerateVerifier(), state: rand.Text()}
 	a := c.post("/oauth2/register", "application/json", strings.NewReader(fmt.Sprintf(
 		`{"client_name":"By hand","redirect_uris":[%q],"grant_types":["authorization_code","refresh_token"],"token_endpoint_auth_method":"none"}`,
 		mcpclient.RedirectURI)))
@@ -156,7 +158,7 @@ func (c *oauthClient) try(method, path string, h http.Header, body io.Reader) (a
 	for name, values := range h {
 		req.Header[name] = values
 	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err

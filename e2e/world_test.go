@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -36,6 +37,8 @@ type world struct {
 	idp  *idp.Provider
 	up   *upstream.Server
 	edge *edge.Edge
+
+	transport http.RoundTripper // of clients by hand; nil is the default
 }
 
 // newWorld starts everything; extra are more lines of the mcp_auth block.

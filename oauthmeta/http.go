@@ -3,6 +3,7 @@ package oauthmeta
 import (
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 const (
@@ -26,20 +27,60 @@ func AllowCORS(h http.Header) {
 	h.Set("Access-Control-Expose-Headers", exposedHeaders)
 }
 
+// AllowOrigin lets scripts of one origin read the answer of a protected resource; "*" lets those of any.
+// What h said before gives way. Credentials are never allowed: a token is sent by whoever has it, not by
+// the browser on its own.
+func AllowOrigin(h http.Header, origin string) {
+	h["Access-Control-Allow-Origin"] = []string{origin}
+	h["Access-Control-Expose-Headers"] = exposedByResources
+	delete(h, "Access-Control-Allow-Credentials")
+	if origin != "*" {
+		VaryByOrigin(h)
+	}
+}
+
+// VaryByOrigin tells caches that the answer depends on who asks (Fetch, "CORS protocol and HTTP caches").
+func VaryByOrigin(h http.Header) {
+	values := h["Vary"]
+	if len(values) == 0 {
+		h["Vary"] = varyByOrigin
+		return
+	}
+	for _, value := range values {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Origin") {
+				return
+			}
+		}
+	}
+	h["Vary"] = append(values[:len(values):len(values)], "Origin")
+}
+
+// Shared by all answers: whoever appends to them gets a copy.
+var (
+	varyByOrigin       = []string{"Origin"}
+	exposedByResources = []string{exposedHeaders + ", Retry-After"}
+)
+
 // Preflight answers r if it is an OPTIONS request, and reports whether it did. methods is what the
 // endpoint serves, such as "POST, OPTIONS".
 func Preflight(w http.ResponseWriter, r *http.Request, methods string) bool {
 	if r.Method != http.MethodOptions {
 		return false
 	}
+	AllowCORS(w.Header())
+	WritePreflight(w, methods)
+	return true
+}
+
+// WritePreflight answers a preflight; whose it is has been decided, by AllowCORS or AllowOrigin.
+func WritePreflight(w http.ResponseWriter, methods string) {
 	h := w.Header()
-	AllowCORS(h)
 	h.Set("Allow", methods)
 	h.Set("Access-Control-Allow-Methods", methods)
 	h.Set("Access-Control-Allow-Headers", allowedHeaders)
 	h.Set("Access-Control-Max-Age", "3600")
 	w.WriteHeader(http.StatusNoContent)
-	return true
 }
 
 // WriteDocument serves a metadata document, already marshalled. It must be the same for every

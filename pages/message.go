@@ -87,7 +87,7 @@ type leavingView struct {
 	ClientName   string
 }
 
-// WriteLeaving answers with the hand-over page, status 200. A target that no application could mean,
+// WriteLeaving answers with the hand-over page, status 200, which opens the target at once. A target that no application could mean,
 // such as javascript:, gets an error page instead, status 400.
 func WriteLeaving(w http.ResponseWriter, r *http.Request, v Leaving) {
 	view := leavingView{
@@ -103,6 +103,8 @@ func WriteLeaving(w http.ResponseWriter, r *http.Request, v Leaving) {
 		})
 		return
 	}
+	// Most browsers open the application by themselves; the link is for the others.
+	w.Header().Set("Refresh", "0;url="+v.Target)
 	write(w, r, http.StatusOK, leavingPage, view)
 }
 

@@ -70,8 +70,8 @@ func endpointParts(path, query string) []string {
 	return parts
 }
 
-// tagURI adds the tag to the endpoint that an upstream announces on a stream at streamPath. Everything
-// else of the URI stays as the upstream wrote it.
+// tagURI adds the tag to the endpoint that is announced on a stream at streamPath. Everything else of the
+// URI stays as it is.
 func (s *Sessions) tagURI(uri, streamPath string, id *Identity) (string, bool) {
 	parsed, err := url.Parse(uri)
 	if err != nil || parsed.Opaque != "" || strings.Contains(uri, tagParameter+"=") {
@@ -97,6 +97,41 @@ func (s *Sessions) tagURI(uri, streamPath string, id *Identity) (string, bool) {
 		uri += "#" + fragment
 	}
 	return uri, true
+}
+
+// rebase makes the endpoint that an upstream announces one that reaches it through the edge. The upstream
+// knows its own paths, and perhaps its own address; the client posts to where it listens, whose scheme and
+// host it demands anyway. prefix is what was taken off the path on the way.
+func rebase(uri, prefix string) string {
+	parsed, err := url.Parse(uri)
+	if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
+		return uri
+	}
+	if _, rest, ok := strings.Cut(uri, "//"); ok && (parsed.Host != "" || strings.HasPrefix(uri, "//")) {
+		uri = "/"
+		if start := strings.IndexAny(rest, "/?#"); start >= 0 {
+			uri += strings.TrimLeft(rest[start:], "/") // two slashes would make the next name a host
+		}
+	}
+	if !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, prefix+"/") {
+		return uri
+	}
+	return prefix + uri
+}
+
+// strippedPrefix is what the path that the client asked for has in front of the one that the upstream got,
+// escaped.
+func strippedPrefix(requested, forwarded string) string {
+	if forwarded == "/" && !strings.HasSuffix(requested, "/") {
+		forwarded = ""
+	} else if !strings.HasPrefix(forwarded, "/") {
+		return ""
+	}
+	prefix, ok := strings.CutSuffix(requested, forwarded)
+	if !ok || !strings.HasPrefix(prefix, "/") || strings.HasPrefix(prefix, "//") || strings.HasSuffix(prefix, "/") {
+		return ""
+	}
+	return (&url.URL{Path: prefix}).EscapedPath()
 }
 
 // wantPlain asks the upstream for an event stream without compression, since its first event must be read.

@@ -2,10 +2,15 @@ package sseproxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 )
+
+var errTooManyStreams = errors.New("too many open streams")
 
 // exchange is one request on its way through next, and the response writer that next gets. It stands in
 // the way of nothing: everything a response controller or io.Copy looks for is passed through.
@@ -16,24 +21,51 @@ type exchange struct {
 	cancel context.CancelCauseFunc
 	since  uint64 // state of the registry when the request came
 	method string
-	path   string
+	path   string // that the client asked for
+	origin string // for Access-Control-Allow-Origin
 
 	session     sessionHeader
 	wroteHeader bool
+	refused     bool    // the answer was a stream too many
 	stream      *stream // once the answer turned out to be one
 
-	values [4]string // behind the identity headers
+	request http.Request // what next gets
+	values  [4]string    // behind the identity headers
+}
+
+// Header is the answer's. An event stream becomes one that must not be transformed (RFC 9111, section
+// 5.2.2.6) as soon as somebody looks: a compressor between next and here looks before it begins, and no
+// comment could be written into what it makes.
+func (x *exchange) Header() http.Header {
+	h := x.ResponseWriter.Header()
+	if !x.wroteHeader && x.guard.heartbeat > 0 && isEvents(h) {
+		refuseTransform(h)
+	}
+	return h
+}
+
+func refuseTransform(h http.Header) {
+	switch values := h["Cache-Control"]; {
+	case len(values) == 0:
+		h["Cache-Control"] = []string{"no-store, no-transform"}
+	case !strings.Contains(values[0], "no-transform"):
+		h["Cache-Control"] = append([]string{values[0] + ", no-transform"}, values[1:]...)
+	}
 }
 
 // WriteHeader decides what the answer is.
 func (x *exchange) WriteHeader(status int) {
 	informational := status < 200 && status != http.StatusSwitchingProtocols
-	if x.wroteHeader || informational {
+	switch {
+	case x.refused:
+		return
+	case x.wroteHeader || informational:
 		x.ResponseWriter.WriteHeader(status)
 		return
 	}
-	x.wroteHeader = true
 	h := x.Header()
+	x.wroteHeader = true
+	x.share(h)
 	if x.guard.sessions != nil {
 		x.guard.sessions.tagHeader(h, x.id, &x.session)
 	}
@@ -49,8 +81,29 @@ func (x *exchange) WriteHeader(status int) {
 		endpoint = x.endpoint(h)
 	}
 	whole := len(h["Content-Length"]) == 0 && !encoded(h)
+	st := x.guard.newStream(x, endpoint, events && whole && status == http.StatusOK)
+	limits := x.guard.limits
+	if status == http.StatusSwitchingProtocols {
+		limits = Limits{} // too late: both sides have agreed to leave HTTP
+	}
+	if !x.guard.streams.add(st, x.since, limits) {
+		x.refuseStream()
+		return
+	}
+	x.stream = st
 	x.ResponseWriter.WriteHeader(status)
-	x.stream = x.guard.openStream(x, endpoint, events && whole && status == http.StatusOK)
+	st.look(st.last)
+}
+
+// share tells browsers whose scripts may read the answer. What the upstream says about it gives way, for
+// two answers are none (Fetch, "CORS check"), and only the edge knows that no cookie counts here.
+func (x *exchange) share(h http.Header) {
+	switch {
+	case x.origin != "":
+		oauthmeta.AllowOrigin(h, x.origin)
+	case x.method == http.MethodGet:
+		oauthmeta.VaryByOrigin(h)
+	}
 }
 
 // judge tells whether the answer has an open end, and whether it is a stream of events.
@@ -61,14 +114,27 @@ func (x *exchange) judge(status int, h http.Header) (open, events bool) {
 	case x.method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified:
 		return false, false
 	}
-	for _, value := range h["Content-Type"] {
-		mediaType, _, _ := strings.Cut(value, ";")
-		if strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
-			return true, true
-		}
+	if isEvents(h) {
+		return true, true
 	}
 	// A GET of unknown length may be a stream of some other kind.
 	return x.method == http.MethodGet && status < 300 && len(h["Content-Length"]) == 0, false
+}
+
+// isEvents reports whether h is that of an event stream.
+func isEvents(h http.Header) bool {
+	for _, value := range h["Content-Type"] {
+		if isMediaType(value, "text/event-stream") {
+			return true
+		}
+	}
+	return false
+}
+
+// isMediaType reports whether a Content-Type is want, whatever its parameters.
+func isMediaType(value, want string) bool {
+	mediaType, _, _ := strings.Cut(value, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), want)
 }
 
 // endpoint returns what rewrites the first event of x's answer, nil if nothing has to.
@@ -78,8 +144,9 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 		return nil
 	}
 	delete(h, "Content-Length")
-	id, path := x.id, x.path
-	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(uri, path, id) }}
+	// What comes between here and the upstream has altered the request in place by now.
+	id, path, prefix := x.id, x.path, strippedPrefix(x.path, x.request.URL.Path)
+	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix), path, id) }}
 }
 
 func encoded(h http.Header) bool {
@@ -95,7 +162,10 @@ func setDefault(h http.Header, name, value string) {
 
 func (x *exchange) Write(p []byte) (int, error) {
 	x.implicitHeader()
-	if x.stream != nil {
+	switch {
+	case x.refused:
+		return 0, errTooManyStreams
+	case x.stream != nil:
 		return x.stream.write(p)
 	}
 	return x.ResponseWriter.Write(p)
@@ -104,7 +174,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 // ReadFrom keeps the writer's own way of copying for answers that are no stream.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.implicitHeader()
-	if x.stream != nil {
+	if x.stream != nil || x.refused {
 		return io.Copy(writerOnly{x}, r)
 	}
 	if rf, ok := x.ResponseWriter.(io.ReaderFrom); ok {
@@ -141,21 +211,34 @@ func (x *exchange) implicitHeader() {
 // connection. Every other panic goes on untouched.
 func (x *exchange) finish(err *error) {
 	defer x.cancel(nil)
-	if x.stream == nil {
+	if x.stream == nil && !x.refused {
 		return
+	}
+	cause, ours := x.over()
+	if ours || x.refused {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			panic(p)
+		}
+		*err = nil
+	}
+	if x.stream != nil && x.guard.onEnd != nil {
+		x.guard.onEnd(x.id, cause)
+	}
+}
+
+// over closes the stream, if there is one, and tells why it ended and whether we ended it.
+func (x *exchange) over() (cause error, ours bool) {
+	if x.stream == nil {
+		return nil, false
 	}
 	x.stream.close()
-	cause := x.stream.ended.Load()
-	if cause == nil {
-		return
+	if ended := x.stream.ended.Load(); ended != nil {
+		return *ended, true
 	}
-	if p := recover(); p != nil && p != http.ErrAbortHandler {
-		panic(p)
+	if x.request.Context().Err() != nil {
+		return ErrHungUp, false
 	}
-	*err = nil
-	if x.guard.onEnd != nil {
-		x.guard.onEnd(x.id, *cause)
-	}
+	return nil, false
 }
 
 // Interface guards

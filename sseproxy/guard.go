@@ -45,13 +45,29 @@ type Config struct {
 	// Upgrades lets a request leave HTTP (WebSocket). MCP has no use for that, so it is off by default.
 	Upgrades bool
 
+	// Limits bounds how many streams are open; what it leaves no room for is answered with 429. By default it
+	// bounds nothing.
+	Limits Limits
+
 	// BindSessions makes a session usable only by the user who opened it. Off without a Tagger.
 	BindSessions Sessions
 
-	// OnEnd is told of every stream that ended before its time, after the fact, with ErrExpired,
-	// ErrRevoked or what EndAll was given. May be nil.
+	// OnEnd is told of every stream that ended, after the fact, with ErrExpired, ErrRevoked or what EndAll
+	// was given, ErrHungUp where the client went away, and nil where the upstream ended it. May be nil.
 	OnEnd func(*Identity, error)
+
+	// OnRefuse is told of every request that Serve answers by itself, and why. May be nil.
+	OnRefuse func(*Identity, Reason)
 }
+
+// Reason tells why a request was not served.
+type Reason string
+
+// The reasons why Serve answers by itself.
+const (
+	ReasonSession Reason = "unknown_session"
+	ReasonStreams Reason = "too_many_streams"
+)
 
 // Guard hands checked requests on. It is safe for concurrent use.
 type Guard struct {
@@ -63,15 +79,17 @@ type Guard struct {
 	headers   []IdentityHeader
 	reserved  reserved
 	upgrades  bool
+	limits    Limits
 	sessions  *Sessions
 	onEnd     func(*Identity, error)
+	onRefuse  func(*Identity, Reason)
 }
 
 // New returns a guard.
 func New(c Config) *Guard {
 	g := &Guard{
 		now: c.Now, streams: c.Streams, revoked: c.Revoked, grace: max(c.ExpiryGrace, 0),
-		heartbeat: c.Heartbeat, upgrades: c.Upgrades, onEnd: c.OnEnd,
+		heartbeat: c.Heartbeat, upgrades: c.Upgrades, limits: c.Limits, onEnd: c.OnEnd, onRefuse: c.OnRefuse,
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -99,29 +117,66 @@ func New(c Config) *Guard {
 	return g
 }
 
+// Call is one request's way through a guard, for callers that keep what they know of a request in one
+// piece of memory. It is used once.
+type Call struct {
+	Identity Identity
+
+	// AllowOrigin is the Access-Control-Allow-Origin of the answer, whatever the upstream says; empty leaves
+	// the upstream's alone.
+	AllowOrigin string
+
+	// Path is what the client asked for, where that has been rewritten since. Empty is the request's own.
+	Path string
+
+	exchange exchange
+}
+
 // Serve calls next for a request of id, whose token has been checked, and returns what next returns, or
 // nil for a stream that was ended before its time. It alters r's header. id must not change before Serve
 // returns.
-func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) (err error) {
+func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) error {
+	return g.serve(new(exchange), w, r, id, next)
+}
+
+// ServeCall is Serve for a Call.
+func (g *Guard) ServeCall(w http.ResponseWriter, r *http.Request, c *Call, next Handler) error {
+	c.exchange.origin, c.exchange.path = c.AllowOrigin, c.Path
+	return g.serve(&c.exchange, w, r, &c.Identity, next)
+}
+
+func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *Identity, next Handler) (err error) {
 	// Any answer but that to HEAD may turn out to be a stream, whatever the request says it accepts, so
 	// each request can be ended. What else a stream needs is made when the answer turns out to be one.
 	ctx, cancel := context.WithCancelCause(r.Context())
-	x := &exchange{
-		ResponseWriter: w, guard: g, id: id, cancel: cancel, since: g.streams.ends.Load(),
-		method: r.Method, path: r.URL.Path,
+	x.ResponseWriter, x.guard, x.id, x.cancel = w, g, id, cancel
+	x.since, x.method = g.streams.ends.Load(), r.Method
+	if x.path == "" {
+		x.path = r.URL.Path
 	}
 	defer x.finish(&err)
 	g.prepare(r.Header, id, x.values[:])
 	if g.sessions != nil {
 		var ok bool
 		if x.session, ok = g.sessions.admit(r, id); !ok {
+			g.refuse(id, ReasonSession)
 			return unknownSession(w)
 		}
 		g.sessions.wantPlain(r)
 	}
-	r = r.WithContext(ctx)
-	r.Trailer = nil // on the copy: net/http writes the trailers into its own request
-	return next.ServeHTTP(x, r)
+	if g.streams.full(id, g.limits) && wantsStream(r) {
+		g.refuse(id, ReasonStreams)
+		return tooManyStreams(w)
+	}
+	x.request = *r.WithContext(ctx) // the copy lies in x
+	x.request.Trailer = nil         // net/http writes the trailers into its own request
+	return next.ServeHTTP(x, &x.request)
+}
+
+func (g *Guard) refuse(id *Identity, reason Reason) {
+	if g.onRefuse != nil {
+		g.onRefuse(id, reason)
+	}
 }
 
 // prepare makes the client's header the upstream's.

@@ -104,6 +104,9 @@ func (g *Guard) CleanRequest(r *http.Request) {
 func clean(h http.Header, names reserved) {
 	var buf [maxName]byte
 	for name := range h {
+		if innocent(name) {
+			continue
+		}
 		folded := foldName(&buf, name)
 		if canonical, ok := names[string(folded)]; ok {
 			if name != canonical {
@@ -119,6 +122,17 @@ func clean(h http.Header, names reserved) {
 		}
 	}
 	sessions.StripCookies(h)
+}
+
+// innocent knows the headers that nearly every request has, in the spelling that passes. No identity
+// header can have one of these names: CheckHeaderName refuses them.
+func innocent(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Content-Length", "Content-Type", "Cookie", "Last-Event-Id",
+		"Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id", "Origin", "Sec-Fetch-Mode", "User-Agent":
+		return true
+	}
+	return false
 }
 
 // foldName writes name as the loosest upstream may read it: CGI, WSGI and PHP make one character of every

@@ -12,21 +12,18 @@ import (
 type Registry struct {
 	mu     sync.Mutex
 	open   map[*stream]struct{}
+	counts counts
 	ends   atomic.Uint64 // how many times streams have been ended
 	recent [64]selector  // the last of them, for streams that open at that very moment
 }
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{open: make(map[*stream]struct{})}
+	return &Registry{open: make(map[*stream]struct{}), counts: newCounts()}
 }
 
 // Count returns the number of open streams.
-func (s *Registry) Count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.open)
-}
+func (s *Registry) Count() int { return int(s.counts.all.Load()) }
 
 // EndAll ends every stream, and those of requests under way that become one. For the process's exit: a
 // server waits for its streams, and they wait for nothing. A nil cause is ErrClosing.
@@ -98,31 +95,40 @@ func (s *Registry) choose(sel selector) (chosen []*stream) {
 }
 
 // add takes in a stream whose request began when ends stood at since. What ended in between ends it too:
-// until now nobody could have found it here.
-func (s *Registry) add(st *stream, since uint64) {
-	if cause := s.insert(st, since); cause != nil {
+// until now nobody could have found it here. It reports false where limits leaves no room.
+func (s *Registry) add(st *stream, since uint64, limits Limits) bool {
+	cause, ok := s.insert(st, since, limits)
+	if cause != nil {
 		st.end(cause)
 	}
+	return ok
 }
 
-func (s *Registry) insert(st *stream, since uint64) error {
+func (s *Registry) insert(st *stream, since uint64, limits Limits) (cause error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.counts.full(st.user, limits) {
+		return nil, false
+	}
 	s.open[st] = struct{}{}
+	s.counts.add(st.user)
 	now := s.ends.Load()
 	if now-since > uint64(len(s.recent)) {
-		return ErrRevoked // too long ago to tell; the client comes back with its token
+		return ErrRevoked, true // too long ago to tell; the client comes back with its token
 	}
 	for ; since < now; since++ {
 		if e := &s.recent[since%uint64(len(s.recent))]; e.matches(st) {
-			return e.cause
+			return e.cause, true
 		}
 	}
-	return nil
+	return nil, true
 }
 
 func (s *Registry) remove(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, st)
+	if _, ok := s.open[st]; ok {
+		delete(s.open, st)
+		s.counts.remove(st.user)
+	}
 }

@@ -3,6 +3,7 @@ package sseproxy
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,6 +32,9 @@ type Sessions struct {
 
 // maxSession bounds the session IDs that are bound; longer ones are not worth carrying in every request.
 const maxSession = 2048
+
+// maxTagged bounds the session IDs that clients send: one that is bound, a dot, and the longest tag.
+const maxTagged = maxSession + 1 + 88
 
 // sessionName is the header's name in the spelling of net/http.
 const sessionName = "Mcp-Session-Id"
@@ -147,10 +151,17 @@ func visible(session string) bool {
 // unknownSession answers as a server that never had the session: clients then start a new one (MCP
 // 2025-11-25, "Session Management", 4).
 func unknownSession(w http.ResponseWriter) error {
+	return writeRPCError(w, http.StatusNotFound, -32001, "Session not found")
+}
+
+// writeRPCError answers with a JSON-RPC error that belongs to no request, since no body has been read.
+func writeRPCError(w http.ResponseWriter, status, code int, message string) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNotFound)
-	_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}` + "\n"))
+	w.WriteHeader(status)
+	// A client that went away has nobody left to tell.
+	_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":%q}}`+"\n", code, message)
 	return nil
 }

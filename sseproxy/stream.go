@@ -19,6 +19,8 @@ var (
 	ErrRevoked = errors.New("access revoked")
 	// ErrClosing ends a stream for EndAll, where that gives no other cause.
 	ErrClosing = errors.New("closing all streams")
+	// ErrHungUp is what Config.OnEnd is told of a stream whose client went away.
+	ErrHungUp = errors.New("client hung up")
 )
 
 // maxRest is the longest time between two looks at a stream: a clock that is set, or a machine that
@@ -50,8 +52,8 @@ type stream struct {
 	endpoint *endpointEvent
 }
 
-// openStream starts the life of x's answer.
-func (g *Guard) openStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
+// newStream makes the stream that x's answer is. Its life begins with the first look.
+func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
 		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
 		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
@@ -61,8 +63,6 @@ func (g *Guard) openStream(x *exchange, endpoint *endpointEvent, beats bool) *st
 	}
 	// Created at rest: tick uses the timer, so it has to be there before it fires.
 	s.timer = time.AfterFunc(1<<62, s.tick)
-	g.streams.add(s, x.since)
-	s.look(s.last)
 	return s
 }
 

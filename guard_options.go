@@ -1,0 +1,175 @@
+package mcpauth
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
+)
+
+// GuardOptions are the settings of what stands before the protected resources. Numbers of which zero
+// is the default are off with -1.
+type GuardOptions struct {
+	// How long streams live and how many there may be.
+	Streams *Streams `json:"streams,omitempty"`
+
+	// The web pages whose scripts may use the protected resources, each as a whole origin such as
+	// `https://app.example.com`. A request with another Origin header is refused with 403; programs
+	// that are no browsers send none. `loopback` stands for pages on the user's own machine, where
+	// the MCP Inspector runs, and `*` for every page: that is safe here, since a page needs a token
+	// that it was given and never a cookie. The site's own pages are always allowed.
+	// Default: `loopback`.
+	Origins []string `json:"origins,omitempty"`
+
+	// The largest MCP message in bytes; more is refused with 413. It applies to requests that are
+	// JSON or say by their headers that they are MCP. What else lives on a protected resource is for
+	// the `request_body` directive. Default: 16 MiB.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How many access tokens that were never issued one client address may present per minute; IPv6
+	// addresses count by their /64. Above it such tokens are answered with 429. Valid, expired and
+	// revoked ones from the same address are not affected. Default: 60.
+	MaxBadTokens int `json:"max_bad_tokens,omitempty"`
+
+	// Whether requests may leave HTTP for a WebSocket. MCP has no use for it. Default: `false`.
+	Upgrades *bool `json:"upgrades,omitempty"`
+}
+
+// Streams bounds open streams: server-sent events and other answers without an end.
+type Streams struct {
+	// For how long a stream may outlive its access token, at most 1h. Default: 0.
+	ExpiryGrace caddy.Duration `json:"expiry_grace,omitempty"`
+
+	// After how much silence an event stream gets a comment, which clients ignore and which keeps
+	// everybody on the way from taking the stream for dead. Default: `25s`.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
+	// How many streams one person may have open, over all clients and sites. A request for one more
+	// is answered with 429. Default: 256.
+	MaxPerUser int `json:"max_per_user,omitempty"`
+
+	// How many streams may be open in all. Each holds some 90 KiB here. Default: 50000.
+	Max int `json:"max,omitempty"`
+}
+
+// The defaults are far above what people do, and below what would be felt.
+const (
+	defaultMaxBody      = 16 << 20
+	defaultBadTokens    = 60
+	defaultMaxPerUser   = 256
+	defaultMaxStreams   = 50_000
+	maxExpiryGrace      = time.Hour
+	throttledAddresses  = 10_000
+	off                 = -1
+	shortestHeartbeat   = time.Second
+	longestHeartbeat    = time.Hour
+	smallestBody        = 1 << 10
+	retryWhenOverloaded = "5"
+)
+
+// guardSettings are GuardOptions, resolved.
+type guardSettings struct {
+	grace, heartbeat time.Duration
+	limits           sseproxy.Limits
+	origins          []string
+	maxBody          int64             // 0: none
+	badTokens        *throttle.Limiter // nil: no limit
+	upgrades         bool
+}
+
+// inherit fills what is not set from the defaults.
+func (o *GuardOptions) inherit(d *GuardOptions) {
+	if o.Streams == nil {
+		o.Streams = d.Streams
+	}
+	if len(o.Origins) == 0 {
+		o.Origins = d.Origins
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = d.MaxBody
+	}
+	if o.MaxBadTokens == 0 {
+		o.MaxBadTokens = d.MaxBadTokens
+	}
+	if o.Upgrades == nil {
+		o.Upgrades = d.Upgrades
+	}
+}
+
+// settings joins the options with the defaults and checks their bounds.
+func (o *GuardOptions) settings() (guardSettings, error) {
+	s := guardSettings{origins: o.Origins, upgrades: o.Upgrades != nil && *o.Upgrades}
+	if len(s.origins) == 0 {
+		s.origins = []string{sseproxy.LoopbackOrigins}
+	}
+	if _, err := sseproxy.NewOrigins(noIssuer, s.origins); err != nil {
+		return s, err
+	}
+	switch {
+	case o.MaxBody == 0:
+		s.maxBody = defaultMaxBody
+	case o.MaxBody == off:
+	case o.MaxBody < smallestBody:
+		return s, fmt.Errorf("max_body is %d bytes: no MCP message fits; write, for example, max_body 16MiB, or max_body off", o.MaxBody)
+	default:
+		s.maxBody = o.MaxBody
+	}
+	bad, err := limit("max_bad_tokens", o.MaxBadTokens, defaultBadTokens)
+	if err != nil {
+		return s, err
+	}
+	if bad > 0 {
+		s.badTokens = throttle.New(bad, time.Minute/time.Duration(bad), throttledAddresses)
+	}
+	return s, o.Streams.resolve(&s)
+}
+
+func (o *Streams) resolve(s *guardSettings) (err error) {
+	if o == nil {
+		o = new(Streams)
+	}
+	if s.limits.PerUser, err = limit("streams: max_per_user", o.MaxPerUser, defaultMaxPerUser); err != nil {
+		return err
+	}
+	if s.limits.All, err = limit("streams: max", o.Max, defaultMaxStreams); err != nil {
+		return err
+	}
+	if s.grace = time.Duration(o.ExpiryGrace); s.grace < 0 || s.grace > maxExpiryGrace {
+		return fmt.Errorf("streams: expiry_grace is %s: it must be at most %s", s.grace, maxExpiryGrace)
+	}
+	switch s.heartbeat = time.Duration(o.Heartbeat); {
+	case s.heartbeat == 0:
+		s.heartbeat = sseproxy.DefaultHeartbeat
+	case s.heartbeat == off:
+		s.heartbeat = 0
+	case s.heartbeat < shortestHeartbeat || s.heartbeat > longestHeartbeat:
+		return fmt.Errorf("streams: heartbeat is %s: it must be between %s and %s, or off", s.heartbeat, shortestHeartbeat, longestHeartbeat)
+	}
+	return nil
+}
+
+// limit resolves a number: 0 is the default, off is 0.
+func limit(name string, n, standard int) (int, error) {
+	switch {
+	case n == 0:
+		return standard, nil
+	case n == off:
+		return 0, nil
+	case n < 0 || n > 10_000_000:
+		return 0, fmt.Errorf("%s is %d: write a number from 1 to 10000000, or off", name, n)
+	}
+	return n, nil
+}
+
+// parseSize reads a size such as 16MiB.
+func parseSize(text string) (int64, error) {
+	size, err := humanize.ParseBytes(text)
+	if err != nil || size == 0 || size > 1<<40 {
+		return 0, fmt.Errorf("%q is no size; write, for example, 16MiB", text)
+	}
+	return int64(size), nil
+}
