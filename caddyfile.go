@@ -21,7 +21,7 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, github, local, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
+	sharedWords = "oidc, github, local, dev, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
 		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
@@ -45,6 +45,7 @@ const (
 //	    local {
 //	        user <email> <hash>
 //	    }
+//	    dev [<email>]
 //
 //	    allow domain|email|group <value...>
 //	    allow any
@@ -134,11 +135,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 			return nil, err
 		}
 	}
-	if len(handler.ProvidersRaw) == 0 && len(shared.ProvidersRaw) == 0 {
-		return nil, directive.WrapErr(errNoProvider)
-	}
-	if handler.Allow == nil && shared.Allow == nil {
-		return nil, directive.WrapErr(errNoRule)
+	if err := handler.checkSignIn(&shared); err != nil {
+		return nil, directive.WrapErr(err)
 	}
 	return h.NewRoute(nil, handler), nil
 }

@@ -114,6 +114,7 @@ func validate(t *testing.T, input string) error {
 func TestValidate(t *testing.T) {
 	t.Setenv("TEST_KEY", strings.Repeat("0123456789", 4))
 	t.Setenv("TEST_SHORT_KEY", "short")
+	t.Setenv("TEST_PUBLIC_ISSUER", "https://mcp.example.com")
 	const provider = "oidc https://idp.example.com {\nclient_id edge\n}\nallow any\n"
 	for _, tc := range []struct {
 		name, block string
@@ -138,6 +139,9 @@ func TestValidate(t *testing.T) {
 		{"a resource over the metadata", provider + "resource /.well-known\n", "resource"},
 		{"a loopback exception on a public site", provider + "issuer https://mcp.example.com\nclients {\ncimd allow_loopback\n}\n", "allow_loopback"},
 		{"a client with a short secret", provider + "client job {\nsecret {env.TEST_SHORT_KEY}\nredirect_uri http://localhost/cb\n}\n", "client job"},
+		{"development mode", "dev\n", ""},
+		{"development mode on a site with an address of this computer", "issuer https://127.0.0.1:8443\ndev\n", ""},
+		{"development mode on a public site", "issuer {env.TEST_PUBLIC_ISSUER}\ndev\n", "localhost only"},
 		{"a pinned document that is not there", provider + "clients {\ncimd pin https://a.example/c.json /nonexistent.json\n}\n", "nonexistent.json"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -159,6 +163,7 @@ func TestValidateJSON(t *testing.T) {
 		{"a null client", good + `, "known_clients": [null]`, "known_clients"},
 		{"a resource without paths", good + `, "resources": [{}]`, "resource"},
 		{"an unknown field", good + `, "isuer": "https://mcp.example.com"`, "isuer"},
+		{"development mode beside a provider", good + `, "providers": [{"provider": "local", "users": [{"email": "bob@example.com", "hash": "$2a$04$O9HJpFTcqDZYbZ8jQ0yfDuyyGJnWKnMVKCBfzvXs2ncrFZoo1TRXq"}]}, {"provider": "dev"}]`, "no other provider"},
 		{"an empty allow-list", `"providers": [{"provider": "oidc", "issuer": "https://idp.example.com", "client_id": "edge"}], "allow": {}`, "allow"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -97,6 +97,8 @@ type clientSettings struct {
 	documents          *clients.Documents
 	registrationTokens [][32]byte
 	shared             bool // known clients come from the global options
+
+	first *clients.Registry // made while provisioning
 }
 
 // resolveClients checks the settings and resolves placeholders and pinned files.

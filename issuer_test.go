@@ -7,10 +7,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 )
 
 func TestCheckIssuer(t *testing.T) {
@@ -125,6 +131,71 @@ func TestDeriveIssuer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The port of an issuer that is told from the request is what the Host header says. It must not get anybody
+// around a limit, nor push out what was fetched.
+func TestAnotherPortIsNoWayAroundLimits(t *testing.T) {
+	h := newTestHandler(t)
+	settings, err := resolveClients(nil, []*Client{{ID: "tv", GrantTypes: []string{clients.GrantDeviceCode}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.documents = &clients.Documents{AllowLoopback: true}
+	h.fixed, h.clients = nil, settings
+	if _, err := h.newSite(noIssuer); err != nil { // as provisioning does
+		t.Fatal(err)
+	}
+	ask := func(port int, method, target, body string) int {
+		t.Helper()
+		host := "localhost:" + strconv.Itoa(port)
+		r := httptest.NewRequest(method, "https://"+host+target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.TLS = &tls.ConnectionState{ServerName: "localhost", HandshakeComplete: true}
+		local := net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443})
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), httptest.NewRecorder(), nil)
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
+		w := httptest.NewRecorder()
+		if err := h.ServeHTTP(w, r, new(upstream)); err != nil {
+			t.Fatal(err)
+		}
+		return w.Code
+	}
+
+	issued := 0
+	for port := 1001; port <= 1040; port++ {
+		if ask(port, http.MethodPost, "/oauth2/device_authorization", "client_id=tv") == http.StatusOK {
+			issued++
+		}
+	}
+	if issued != 10 {
+		t.Errorf("one address got %d device codes at once, want 10", issued)
+	}
+
+	var fetches atomic.Int32
+	documents, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer documents.Close()
+	go func() {
+		for {
+			conn, err := documents.Accept()
+			if err != nil {
+				return
+			}
+			fetches.Add(1)
+			conn.Close()
+		}
+	}()
+	for port := 1001; port <= 1040; port++ {
+		id := "https://" + documents.Addr().String() + "/" + strconv.Itoa(port)
+		ask(port, http.MethodGet, "/oauth2/auth?client_id="+url.QueryEscape(id), "")
+	}
+	if n := fetches.Load(); n != 10 {
+		t.Errorf("one address had %d documents fetched at once, want 10", n)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -67,6 +68,7 @@ type Handler struct {
 
 	Options
 
+	dev       bool // in development mode
 	runtime   *runtime
 	lifetimes authserver.Lifetimes
 	profiles  map[string]authserver.ClientLifetimes
@@ -84,7 +86,7 @@ type Handler struct {
 const noIssuer = "https://issuer.invalid"
 
 var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", or "local { user <email> <hash> }" for passwords`)
+	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev"`)
 	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 )
 
@@ -113,10 +115,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.runtime, err = app.runtime(h.store, h.keys); err != nil {
 		return err
 	}
+	rules := []*access.Policy{h.policy}
 	for _, r := range h.Resources {
 		if err := r.load(); err != nil {
 			return err
 		}
+		rules = append(rules, r.policy)
+	}
+	if err := checkGroups(h.providers, rules...); err != nil {
+		return err
 	}
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
@@ -132,6 +139,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	endStreamsAtExit(ctx)
+	if h.dev {
+		h.warnDev()
+	}
 
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
@@ -167,6 +177,9 @@ func (h *Handler) complete() error {
 	if len(h.providers) == 0 {
 		return errNoProvider
 	}
+	if err := h.checkDev(); err != nil {
+		return err
+	}
 	if h.policy == nil {
 		return errNoRule
 	}
@@ -175,6 +188,9 @@ func (h *Handler) complete() error {
 
 // ServeHTTP answers the endpoints of the authorization server and guards everything else.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.dev && h.refuseOutsiders(w, r) {
+		return nil
+	}
 	s, err := h.site(r)
 	if errors.Is(err, errIssuerUnknown) {
 		// Whoever tries this out reads the answer before the log.

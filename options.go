@@ -20,10 +20,11 @@ type Options struct {
 	// Where people sign in: modules in the namespace `mcp_auth.providers`. At least one is needed.
 	// With several, people choose one after they consented, or their e-mail address decides. Each
 	// has an id of its own, and a redirect URL: `<issuer>/oauth2/callback` for the first one that
-	// takes redirects, `<issuer>/oauth2/callback/<id>` for the others.
+	// takes redirects, `<issuer>/oauth2/callback/<id>` for the others. `dev` is
+	// development mode, for a laptop, and stands alone.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
-	// Who may sign in. Needed: nobody is let in by default.
+	// Who may sign in. Needed, except in development mode: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// How MCP clients may become known.
@@ -182,11 +183,11 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 
 // inherit fills what is not set from the defaults.
 func (o *Options) inherit(d *Options) {
+	if o.policy == nil && !o.develops() { // the rules are for other people than its one user
+		o.policy = d.policy
+	}
 	if len(o.providers) == 0 {
 		o.providers, o.callbacks, o.domains = d.providers, d.callbacks, d.domains
-	}
-	if o.policy == nil {
-		o.policy = d.policy
 	}
 	if len(o.IDJAG) == 0 {
 		o.IDJAG = d.IDJAG

@@ -34,6 +34,7 @@ func config(t *testing.T, handler, app string) *caddy.Config {
 const (
 	goodApp      = `{"store": {"store": "memory"}}`
 	goodProvider = `{"provider": "oidc", "issuer": "https://idp.example.com", "client_id": "edge", "client_secret": "{env.TEST_SECRET}"}`
+	goodGitHub   = `{"provider": "github", "client_id": "edge", "client_secret": "{env.TEST_SECRET}"}`
 	goodAllow    = `{"domains": ["example.com"]}`
 )
 
@@ -73,6 +74,9 @@ func TestConfigurationsThatStart(t *testing.T) {
 		{"with providers and rules of the app", `"providers": [], "allow": null`, `{"providers": [` + goodProvider + `], "allow": ` + goodAllow + `}`},
 		{"with a callback of its own", `"providers": [` + strings.TrimSuffix(goodProvider, "}") + `, "redirect_url": "` + testIssuer + `/signed-in"}]`, goodApp},
 		{"with two resources", `"resources": [{"paths": ["/a/*"], "scopes": ["a:read"]}, {"paths": ["/b"], "allow": {"groups": ["g"]}}]`, goodApp},
+		{"with GitHub and its groups", `"providers": [` + goodGitHub + `], "allow": {"groups": ["acme"]}`, goodApp},
+		{"with GitHub beside another, and no groups", `"providers": [` + goodProvider + `, ` + goodGitHub + `]`, goodApp},
+		{"with some organizations of GitHub beside another", `"providers": [` + goodProvider + `, ` + strings.TrimSuffix(goodGitHub, "}") + `, "organizations": ["acme"]}], "allow": {"groups": ["engineering"]}`, goodApp},
 		{"with two providers", `"providers": [` + goodProvider + `, {"provider": "local", "users": [{"email": "a@example.com", "hash": "$2a$14$Nu3WDxgjKaz5zcPQ7MEHnO5.Bzo7L.sHNNkVSIMDbDTAFPwCZAOGC"}]}]`, goodApp},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -103,6 +107,9 @@ func TestConfigurationsThatDoNotStart(t *testing.T) {
 		{"a provider over plain http", provider(`"issuer": "http://idp.example.com"`), goodApp, "https"},
 		{"a provider without an issuer", provider(`"issuer": ""`), goodApp, "issuer"},
 		{"two providers of one id", `"providers": [` + goodProvider + `, ` + goodProvider + `]`, goodApp, `two providers have the id "oidc"`},
+		// Somebody founds the organization "engineering" at GitHub, and is let in by the other provider's group.
+		{"groups of another provider that anybody can have at GitHub", `"providers": [` + goodProvider + `, ` + goodGitHub + `], "allow": {"groups": ["engineering"]}`, goodApp, "organizations"},
+		{"groups of a resource that anybody can have at GitHub", `"providers": [` + goodGitHub + `, ` + goodProvider + `], "resources": [{"paths": ["/a"], "allow": {"groups": ["engineering"]}}]`, goodApp, "organizations"},
 		{"an unknown provider", `"providers": [{"provider": "saml"}]`, goodApp, "saml"},
 		{"a callback on another site", provider(`"redirect_url": "https://other.example.com/oauth2/callback"`), goodApp, "has to begin with " + testIssuer},
 		{"a callback on another port", provider(`"redirect_url": "` + testIssuer + `:8443/oauth2/callback"`), goodApp, "has to begin with"},

@@ -12,8 +12,10 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // runtimes outlive configs: a reload must find the keys loaded and the revocations known, even while
@@ -32,6 +34,8 @@ type runtime struct {
 	store       sessions.Store
 	ring        *sessions.Ring
 	revocations *sessions.Revocations
+	devices     *authserver.Devices // of all issuers
+	signIns     *throttle.Limiter   // of all issuers
 	logger      *zap.Logger
 
 	loading singleflight.Group
@@ -57,6 +61,8 @@ func newRuntime(module StoreModule, secrets [][]byte, logger *zap.Logger) (*runt
 		store:       store,
 		ring:        ring,
 		revocations: sessions.NewRevocations(store, nil),
+		devices:     authserver.NewDevices(),
+		signIns:     authserver.NewSignIns(),
 		logger:      logger,
 		stop:        func() {},
 		unsubscribe: func() {},

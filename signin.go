@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
@@ -77,6 +78,27 @@ func checkProviderIDs(raw []json.RawMessage) error {
 			return errSameID(named.ID)
 		}
 		seen = append(seen, named.ID)
+	}
+	return nil
+}
+
+// openGrouper is implemented by providers where people may choose what their groups are called.
+type openGrouper interface {
+	OpenGroups() bool
+}
+
+// checkGroups refuses group rules where one provider's groups are the operator's, and another's anybody's:
+// rules are for all providers, so whoever takes the name of a group there would be let in by it here.
+func checkGroups(providers []identity.Provider, rules ...*access.Policy) error {
+	byGroup := slices.ContainsFunc(rules, func(p *access.Policy) bool { return p != nil && p.AdmitsGroups() })
+	if len(providers) < 2 || !byGroup {
+		return nil
+	}
+	for _, p := range providers {
+		if open, ok := p.(openGrouper); ok && open.OpenGroups() {
+			return fmt.Errorf("provider %q: everybody can found an organization there and name it as a group that an allow rule lets in, "+
+				"and means another provider's; write \"organizations <organization...>\" in its block", p.ID())
+		}
 	}
 	return nil
 }

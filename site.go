@@ -50,7 +50,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	vault := &sessions.Vault{
-		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: issuer, Now: time.Now,
+		Ring: h.runtime.ring, Store: h.runtime.store, Revocations: h.runtime.revocations, Tenant: h.tenant(issuer), Now: time.Now,
 	}
 	registry, err := h.clientRegistry(issuer, vault)
 	if err != nil {
@@ -99,6 +99,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Machines:      machines,
 		IDJAG:         idJAG,
 		DeviceFlow:    !h.DeviceFlowDisabled,
+		Devices:       h.runtime.devices,
+		SignIns:       h.runtime.signIns,
 
 		RegistrationTokens: h.clients.registrationTokens,
 		ResourceServers:    introspectors,
@@ -136,7 +138,14 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 			return nil, fmt.Errorf("cimd allow_loopback would let strangers reach programs on this machine; it is for an issuer on loopback, not for %s", issuer)
 		}
 	}
-	return clients.New(config), nil
+	// Other issuers of this handler differ in the request that they were told from, and whoever asks
+	// chooses that: what is fetched for them all is limited, and kept, together.
+	config.Like = h.clients.first
+	registry := clients.New(config)
+	if h.clients.first == nil {
+		h.clients.first = registry
+	}
+	return registry, nil
 }
 
 // wellKnown answers metadata requests, in every position where clients look. It reports whether the

@@ -149,6 +149,9 @@ func parseEmail(s string) (string, error) {
 	return strings.ToLower(s), nil
 }
 
+// AdmitsGroups reports whether some rule lets people in by their group.
+func (p *Policy) AdmitsGroups() bool { return len(p.group) > 0 }
+
 // NeedsEmail reports whether some rule is about e-mail addresses, so that a provider which gives
 // none lets fewer people in than the list says.
 func (p *Policy) NeedsEmail() bool { return len(p.domains)+len(p.subdomains)+len(p.emails) > 0 }

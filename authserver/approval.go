@@ -57,7 +57,7 @@ func (s *Server) whyAsk(req request, browser *sessions.Browser) *oauthError {
 
 // approved reports whether the person at this browser has agreed to all of the request before.
 func (s *Server) approved(r *http.Request, client *clients.Client, req request, browser *sessions.Browser) (bool, error) {
-	if browser == nil || req.prompts.asks() || !rememberable(req) {
+	if browser == nil || req.prompts.asks() || !s.rememberable(req) {
 		return false, nil
 	}
 	resource := s.Resources.Find(req.Resource)
@@ -75,10 +75,11 @@ func (s *Server) approved(r *http.Request, client *clients.Client, req request, 
 // rememberable reports whether a consent to this request counts for the next time. Any program on
 // the person's device can present a known client_id, listen on a port or claim a scheme, and anybody can
 // send a code around, so behind those the person has to be the one who starts it, each time (RFC 8252,
-// section 8.6; RFC 8628, section 5.4).
-func rememberable(req request) bool {
+// section 8.6; RFC 8628, section 5.4). In development mode a website is asked about each time, too: no
+// sign-in stands between it and a token.
+func (s *Server) rememberable(req request) bool {
 	_, kind := clients.RedirectHost(req.RedirectURI)
-	return req.Device == nil && kind == clients.HTTPS
+	return req.Device == nil && kind == clients.HTTPS && s.automatic == nil
 }
 
 func approvalOf(client *clients.Client, req request, resource *Resource) sessions.Approval {
@@ -87,7 +88,7 @@ func approvalOf(client *clients.Client, req request, resource *Resource) session
 		ClientID: client.ID, ClientLabel: client.Label(), ClientName: client.Name,
 		RedirectURI: req.RedirectURI, RedirectHost: host, Resource: resource.URI,
 		// What a scope includes is written down as it is today: the operator may widen it.
-		Scopes: resource.effective(req.Scopes), OfflineAccess: client.MayRefresh(),
+		Scopes: resource.effective(req.Scopes), OfflineAccess: req.OfflineAccess,
 	}
 }
 
@@ -109,7 +110,7 @@ func covers(given, wanted sessions.Approval) bool {
 // remember writes down that a person agreed. If that fails they are asked again, no more. A client
 // that took another name while the page was open is not the one that they agreed to.
 func (s *Server) remember(r *http.Request, client *clients.Client, req request, resource *Resource, user sessions.User) {
-	if req.approved || !rememberable(req) || client.Name != req.ClientName {
+	if req.approved || !s.rememberable(req) || client.Name != req.ClientName {
 		return
 	}
 	if err := s.Vault.Approve(r.Context(), user.Key(), approvalOf(client, req, resource)); err != nil {

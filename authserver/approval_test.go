@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -36,6 +37,7 @@ type consentWorld struct {
 	policy access.Rule
 
 	asksAbout string // the resource of the resource server
+	providers []identity.Provider
 }
 
 type oneResource struct{ r *authserver.Resource }
@@ -111,6 +113,7 @@ func (w *consentWorld) server() *authserver.Server {
 	public.ID, public.AuthMethod, public.Secret = "public", clients.AuthNone, clients.SecretHash{}
 	return authserver.New(authserver.Config{
 		ResourceServers: []authserver.ResourceServer{{Client: asking, Resource: w.asksAbout}},
+		Providers:       w.providers,
 		Issuer:          consentIssuer, Resources: oneResource{&w.scopes}, Policy: policy, Vault: w.vault,
 		Clients:   clients.New(clients.Config{Ring: w.vault.Ring, Tenant: consentIssuer, Now: now, Static: []clients.Client{known, public}}),
 		Cookies:   sessions.Cookies{Secure: true},

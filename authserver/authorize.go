@@ -169,6 +169,8 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 		Prompt:      prompts.upstream(),
 		LoginHint:   cut(params.Get("login_hint"), 254),
 		prompts:     prompts,
+
+		OfflineAccess: client.MayRefresh(),
 	}, nil
 }
 

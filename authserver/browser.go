@@ -105,11 +105,15 @@ func stateHash(state string) string {
 }
 
 // signedIn returns the session of this browser, or nil. A session whose person has since left the
-// allow-list is none, and neither is one whose sign-in the identity provider has ended.
+// allow-list is none, and neither is one whose sign-in the identity provider has ended, or whose
+// provider is not in the configuration any more: nobody vouches for that person.
 func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
 	browser, trouble := s.browserSession(r)
 	if browser == nil {
 		return nil, trouble
+	}
+	if _, configured := s.providers[browser.Provider]; !configured && browser.Provider != "" {
+		return nil, nil
 	}
 	if browser.Upstream != (sessions.ID{}) {
 		up, err := s.Vault.LoadUpstream(r.Context(), browser.User, browser.Upstream)

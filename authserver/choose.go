@@ -65,6 +65,10 @@ func (s *Server) choose(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if trouble = s.limitSignIns(r); trouble != nil {
+		s.problem(w, r, *trouble)
+		return
+	}
 	trouble = s.loginAt(w, r, provider, login{Request: c.Request, Browser: c.Browser, Choice: c.ID})
 	switch {
 	case trouble == nil:

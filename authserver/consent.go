@@ -24,6 +24,9 @@ type ticket struct {
 // It comes before the identity provider is involved: a provider that answers silently would otherwise
 // turn any link into a code (MCP security best practices, "Confused Deputy Problem").
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clients.Client, req request) {
+	if s.automatically(w, r, client, req) {
+		return
+	}
 	browser, trouble := s.signedIn(r)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
@@ -68,7 +71,7 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		Preregistered: client.Source == clients.Preregistered,
 		ResourceName:  resource.Name,
 		Resource:      resource.URI,
-		OfflineAccess: client.MayRefresh(),
+		OfflineAccess: req.OfflineAccess,
 		Account:       account,
 		SiteName:      s.SiteName,
 	}
@@ -79,7 +82,10 @@ func (s *Server) consentView(client *clients.Client, req request, account, seale
 		view.UserCode, view.DeviceAddr = req.Device.UserCode.String(), req.DeviceAddr
 		view.Unproven = client.Public()
 	}
-	if account != "" {
+	switch {
+	case s.automatic != nil:
+		view.Account = s.automatic.User().Email // there is no other to switch to
+	case account != "":
 		view.SwitchAction = ConsentPath
 	}
 	view.Scopes = scopeViews(resource, req.Scopes)
@@ -140,6 +146,12 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	stays := browser != nil && browser.ID == t.Session && decision == "allow" && req.Prompt == ""
 	if !stays && decision != "deny" {
 		if trouble := s.providersReady(r.Context()); trouble != nil {
+			s.problem(w, r, *trouble)
+			return
+		}
+	}
+	if !stays {
+		if trouble := s.limitSignIns(r); trouble != nil {
 			s.problem(w, r, *trouble)
 			return
 		}

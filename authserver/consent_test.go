@@ -194,6 +194,67 @@ func TestNoLoginCookieBeforeConsent(t *testing.T) {
 	}
 }
 
+func TestASessionEndsWithItsProvider(t *testing.T) {
+	w := newWorld(t)
+	b := w.newBrowser()
+	b.code()
+	w.Config.Providers = []identity.Provider{&provider{id: "other", name: "Other ID", user: alice}}
+	w.Server = New(w.Config)
+	page := b.get(AuthorizePath, authorization("prompt", "consent"))
+	if page.hidden(t); strings.Contains(page.body, alice.Email) {
+		t.Error("the page says that somebody is signed in")
+	}
+	if q := b.get(AuthorizePath, authorization("prompt", "none")).location(t).Query(); q.Get("error") != "login_required" {
+		t.Errorf("%v", q)
+	}
+}
+
+// A client that describes itself decides when its description changes. What was on the page when the person
+// agreed is what it gets.
+func TestAClientThatBeginsToRefreshWhileThePageIsOpenWasNotAllowedTo(t *testing.T) {
+	registered := func(w *world, further ...string) {
+		w.Clients = clients.New(clients.Config{Ring: w.Vault.Ring, Tenant: issuer, Now: w.clock.Now, Static: []clients.Client{
+			static(t, clients.Client{ID: "web", RedirectURIs: []string{callback}, GrantTypes: append(further, clients.GrantCode)}),
+			static(t, clients.Client{ID: "tv", GrantTypes: append(further, clients.GrantDeviceCode)}),
+		}})
+	}
+	const told = "Stay signed in"
+	t.Run("with a code", func(t *testing.T) {
+		w := newWorld(t)
+		b := w.newBrowser()
+		registered(w)
+		page := b.get(AuthorizePath, authorization())
+		if strings.Contains(page.body, told) {
+			t.Fatal("the page tells of refresh tokens")
+		}
+		registered(w, clients.GrantRefresh)
+		at := b.callback(b.decide(page.hidden(t), "allow").location(t).Query().Get("state")).location(t)
+		got := w.exchange(at.Query().Get("code"))
+		if got.AccessToken == "" || got.RefreshToken != "" {
+			t.Errorf("status %d %s, refresh token: %v", got.status, got.Error, got.RefreshToken != "")
+		}
+		again := b.get(AuthorizePath, authorization())
+		if again.header.Get("Location") != "" || !strings.Contains(again.body, told) {
+			t.Error("the next time the person is not asked about refresh tokens")
+		}
+	})
+	t.Run("with a device", func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.DeviceFlow = true })
+		b := w.newBrowser()
+		registered(w)
+		device := w.begin()
+		page := b.enter(device.UserCode)
+		if strings.Contains(page.body, told) {
+			t.Fatal("the page tells of refresh tokens")
+		}
+		registered(w, clients.GrantRefresh)
+		b.callback(b.decide(page.hidden(t), "allow").location(t).Query().Get("state"))
+		if got := w.poll(device.DeviceCode); got.AccessToken == "" || got.RefreshToken != "" {
+			t.Errorf("status %d %s, refresh token: %v", got.status, got.Error, got.RefreshToken != "")
+		}
+	})
+}
+
 func TestASignedInBrowser(t *testing.T) {
 	w := newWorld(t)
 	b := w.newBrowser()

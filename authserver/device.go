@@ -20,6 +20,9 @@ const (
 
 	// Device authorizations from one address, which many people may share. Each is a record in the store.
 	deviceBurst, deviceEvery = 10, 6 * time.Second
+	// Device authorizations of everybody: whoever has a large IPv6 network has more addresses than can be
+	// remembered.
+	allDevicesBurst, allDevicesEvery = 1000, 200 * time.Millisecond
 	// Wrong user codes from one address and in one browser. With a thousand authorizations pending, an
 	// address hits one of them in 25 million tries; it gets 120 an hour (RFC 8628, section 5.1).
 	guessBurst, guessEvery               = 10, 30 * time.Second
@@ -28,15 +31,18 @@ const (
 	throttleLimit = 10_000
 )
 
-// devices is what this process remembers of device authorizations, none of which it needs to remember.
-type devices struct {
-	issued, guesses, browsers *throttle.Limiter
-	polls                     polls
+// Devices is what a process remembers of device authorizations, none of which it needs to remember. It is
+// safe for concurrent use.
+type Devices struct {
+	issued, all, guesses, browsers *throttle.Limiter
+	polls                          polls
 }
 
-func newDevices() *devices {
-	return &devices{
+// NewDevices returns the memory of a process in which nobody has asked yet.
+func NewDevices() *Devices {
+	return &Devices{
 		issued:   throttle.New(deviceBurst, deviceEvery, throttleLimit),
+		all:      throttle.New(allDevicesBurst, allDevicesEvery, 1),
 		guesses:  throttle.New(guessBurst, guessEvery, throttleLimit),
 		browsers: throttle.New(browserGuessBurst, browserGuessEvery, throttleLimit),
 	}
@@ -52,8 +58,8 @@ type deviceResponse struct {
 	Interval                int64  `json:"interval"`
 }
 
-// authorizeDevice is the device authorization endpoint (RFC 8628, section 3.1). It is the only request
-// of strangers that writes to the store, so it is limited per address.
+// authorizeDevice is the device authorization endpoint (RFC 8628, section 3.1). It is a request of
+// strangers that writes to the store, so it is limited per address.
 func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthError {
 	form, refused := readForm(w, r)
 	if refused != nil {
@@ -78,15 +84,10 @@ func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthE
 		Type: audit.DeviceRequested, ClientID: client.Label(), ClientName: client.Name,
 		Resource: resource.URI, ClientAddr: s.ClientAddr(r),
 	}
-	if wait := s.devices.issued.Take(throttle.AddressKey(event.ClientAddr), s.Now()); wait > 0 {
-		event.Reason = "too many codes for this address"
+	if refused := s.limitDevices(event.ClientAddr); refused != nil {
+		event.Reason = "too many codes"
 		s.Audit.Record(r.Context(), event)
-		return &oauthError{
-			code:        codeSlowDown,
-			description: "too many device codes were asked for from this address; wait before asking for another",
-			status:      http.StatusTooManyRequests,
-			retryAfter:  wait,
-		}
+		return refused
 	}
 	code, device, err := s.Vault.IssueDevice(r.Context(), sessions.Device{
 		ClientID: client.ID, Resource: resource.URI, Scopes: scopes, ClientAddr: event.ClientAddr,
@@ -106,6 +107,20 @@ func (s *Server) authorizeDevice(w http.ResponseWriter, r *http.Request) *oauthE
 		Interval:                int64(pollInterval / time.Second),
 	})
 	return nil
+}
+
+// limitDevices counts a device authorization from an address.
+func (s *Server) limitDevices(clientAddr string) *oauthError {
+	description := "too many device codes were asked for from this address; wait before asking for another"
+	wait := s.devices.issued.Take(throttle.AddressKey(clientAddr), s.Now())
+	if wait == 0 {
+		description = "too many device codes are asked for at the moment; wait before asking for another"
+		wait = s.devices.all.Take("", s.Now())
+	}
+	if wait == 0 {
+		return nil
+	}
+	return &oauthError{code: codeSlowDown, description: description, status: http.StatusTooManyRequests, retryAfter: wait}
 }
 
 // deviceGrant is what a device polls with (RFC 8628, section 3.4). Until somebody has decided it only
@@ -152,7 +167,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 		Resource: device.Resource, Scopes: device.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: device.AuthTime, ClientAddr: s.ClientAddr(r),
 		Upstream: device.Upstream,
-	}, client.MayRefresh())
+	}, device.OfflineAccess && client.MayRefresh())
 }
 
 // deviceError answers for a device code that names no pending authorization (RFC 8628, section 3.5).

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -206,6 +207,28 @@ func TestDeviceCodesAreLimitedPerAddress(t *testing.T) {
 	w.begin()
 }
 
+// Whoever has a /48 has 65,536 networks that count as one address each, and so as many bursts.
+func TestDeviceCodesAreLimitedForAllTogether(t *testing.T) {
+	n := 0
+	w := withDevices(t, func(c *Config) {
+		c.ClientAddr = func(*http.Request) string { return fmt.Sprintf("2001:db8:0:%x::1", n/deviceBurst) }
+	})
+	for ; n < allDevicesBurst; n++ {
+		w.begin()
+	}
+	written := w.store.written()
+	for range 100 {
+		n += deviceBurst
+		w.call(DeviceAuthorizationPath, url.Values{"client_id": {"tv"}, "resource": {github}}).wantError(t, http.StatusTooManyRequests, "slow_down")
+	}
+	if w.store.written() != written {
+		t.Errorf("%d writes beyond the limit", w.store.written()-written)
+	}
+	w.clock.advance(allDevicesEvery)
+	n += deviceBurst
+	w.begin()
+}
+
 func TestPollingRefuses(t *testing.T) {
 	w := withDevices(t)
 	device := w.begin()
@@ -325,7 +348,7 @@ func TestADevicesGrantKnowsItsSignIn(t *testing.T) {
 	device := w.begin()
 	ref := must(w.Vault.OpenDeviceCode(device.DeviceCode))(t)
 	browser := sessions.Browser{User: w.userOf(alice), AuthTime: w.clock.Now(), Upstream: sessions.NewID()}
-	if err := w.Vault.AllowDevice(t.Context(), ref, browser); err != nil {
+	if err := w.Vault.AllowDevice(t.Context(), ref, browser, true); err != nil {
 		t.Fatal(err)
 	}
 	grant := must(w.Vault.LoadGrant(t.Context(), w.poll(device.DeviceCode).RefreshToken))(t)

@@ -84,6 +84,7 @@ func (s *Server) enterCode(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, *trouble)
 		return
 	}
+	req.OfflineAccess = client.MayRefresh()
 	s.askConsent(w, r, client, req)
 }
 
@@ -124,7 +125,7 @@ func (s *Server) allowDevice(w http.ResponseWriter, r *http.Request, client *cli
 	if name == "" {
 		name = "The application"
 	}
-	err := s.Vault.AllowDevice(r.Context(), *req.Device, *browser)
+	err := s.Vault.AllowDevice(r.Context(), *req.Device, *browser, req.OfflineAccess)
 	s.deviceDecided(w, r, err, pages.Message{
 		Title:  "You can return to your device",
 		Text:   name + " on the device with the code " + req.Device.UserCode.String() + " is connected in a moment.",

@@ -6,10 +6,30 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
+
+// Sign-ins that one address, which many people may share, can begin without finishing them. Anybody can
+// begin one, each is up to three records in the store, and its callback makes us ask the provider.
+const signInBurst, signInEvery = 120, time.Second
+
+// NewSignIns returns the memory of a process in which nobody has begun to sign in yet.
+func NewSignIns() *throttle.Limiter { return throttle.New(signInBurst, signInEvery, throttleLimit) }
+
+// limitSignIns counts a sign-in that is about to begin.
+func (s *Server) limitSignIns(r *http.Request) *problem {
+	wait := s.signIns.Take(throttle.AddressKey(s.ClientAddr(r)), s.Now())
+	if wait == 0 {
+		return nil
+	}
+	trouble := tooManySignIns
+	trouble.retryAfter = wait
+	return &trouble
+}
 
 // login is a sign-in under way: what was consented to, and what the identity provider's answer will
 // be compared with. It is kept in the store under the state sent to the provider, and taken once.
@@ -54,6 +74,10 @@ func (s *Server) loginAt(w http.ResponseWriter, r *http.Request, provider identi
 		return trouble
 	}
 	l.Provider, l.Nonce, l.Verifier = provider.ID(), secret(), secret()
+	if automatic, ok := provider.(identity.Automatic); ok {
+		s.signIn(w, r, provider, l, automatic.User())
+		return nil
+	}
 	state, err := s.logins.Issue(r.Context(), l)
 	if err == nil {
 		err = s.rememberLogin(w, r, state)

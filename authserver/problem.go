@@ -81,6 +81,12 @@ var (
 		text:   "The code has expired, or somebody has decided about it already.",
 		advice: "Ask the device for a new code.",
 	}
+	tooManySignIns = problem{
+		status: http.StatusTooManyRequests,
+		title:  "Too many sign-ins",
+		text:   "Too many people began to sign in from your network address and have not finished.",
+		advice: "Wait a moment, then send the page again.",
+	}
 	foreignPost = problem{
 		status: http.StatusForbidden,
 		title:  "Request refused",

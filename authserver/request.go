@@ -19,6 +19,9 @@ type request struct {
 	Prompt      string   `json:"m,omitempty"`
 	LoginHint   string   `json:"h,omitempty"`
 
+	// OfflineAccess tells whether the person is told that the client gets refresh tokens.
+	OfflineAccess bool `json:"f,omitempty"`
+
 	// A device that waits takes the place of redirect URI, state and challenge (RFC 8628).
 	Device     *sessions.DeviceRef `json:"d,omitempty"`
 	DeviceAddr string              `json:"a,omitempty"`

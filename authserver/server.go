@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // The endpoints, below the issuer.
@@ -159,6 +160,13 @@ type Config struct {
 	// DeviceFlow lets devices without a browser be authorized from another one (RFC 8628).
 	DeviceFlow bool
 
+	// Devices is what the process remembers of them. Servers for several issuers share one, or somebody
+	// who can name the issuer begins anew with each. Default: one of its own.
+	Devices *Devices
+
+	// SignIns counts, as Devices does, who begins to sign in. Default: one of its own.
+	SignIns *throttle.Limiter
+
 	// Upstreams that may ask about tokens.
 	ResourceServers []ResourceServer
 
@@ -186,10 +194,12 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
 	forms     forms.Forms
 	samples   audit.Sampler
-	devices   *devices
+	devices   *Devices
+	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
 
 	resourceServers resourceServers
@@ -204,6 +214,9 @@ func New(c Config) *Server {
 		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
 		resourceServers: newResourceServers(c),
+	}
+	if s.signIns = c.SignIns; s.signIns == nil {
+		s.signIns = NewSignIns()
 	}
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
@@ -232,7 +245,9 @@ func New(c Config) *Server {
 		s.grants[clients.GrantJWTBearer] = s.assertionGrant
 	}
 	if c.DeviceFlow {
-		s.devices = newDevices()
+		if s.devices = c.Devices; s.devices == nil {
+			s.devices = NewDevices()
+		}
 		s.endpoints[DeviceAuthorizationPath] = s.machine(s.authorizeDevice)
 		s.endpoints[DevicePath] = s.device
 		s.grants[clients.GrantDeviceCode] = s.deviceGrant
@@ -241,6 +256,9 @@ func New(c Config) *Server {
 		s.providers[p.ID()] = p
 		if _, ok := p.(identity.Redirecting); ok {
 			s.endpoints[s.callbackPath(p)] = s.callback
+		}
+		if automatic, ok := p.(identity.Automatic); ok {
+			s.automatic = automatic
 		}
 	}
 	return s

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
 // signIn decides whether the person whom a provider named may come in, begins a browser session for
@@ -30,6 +31,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	event.Allowed, event.Reason = true, rule
 	s.Audit.Record(r.Context(), event)
+
+	s.signIns.GiveBack(throttle.AddressKey(s.ClientAddr(r)))
 
 	if l.Choice != (sessions.ID{}) {
 		// One consent leads to one code, however many providers were tried.
@@ -124,7 +127,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		RedirectHost:  host,
 		Grant:         sessions.NewID(),
 		AuthTime:      browser.AuthTime,
-		OfflineAccess: client.MayRefresh(),
+		OfflineAccess: req.OfflineAccess && client.MayRefresh(),
 		Upstream:      browser.Upstream,
 	}, s.Lifetimes.Code)
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 const (
 	maxKeys    = 32
 	minRSABits = 2048
+	// maxRSABits bounds what verifying costs: strangers choose their keys, and one that fills a document
+	// takes a tenth of a second for each assertion, good or not.
+	maxRSABits = 4096
 )
 
 // assertionAlgorithms are what client assertions may be signed with: asymmetric all, and strong.
@@ -107,7 +110,7 @@ func (s keySet) candidates(header jose.Header) keySet {
 func suits(key any, algorithm string) bool {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		return (algorithm == string(jose.RS256) || algorithm == string(jose.PS256)) && k.N.BitLen() >= minRSABits
+		return (algorithm == string(jose.RS256) || algorithm == string(jose.PS256)) && k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits
 	case *ecdsa.PublicKey:
 		return algorithm == string(jose.ES256) && k.Curve == elliptic.P256()
 	case ed25519.PublicKey:

@@ -58,10 +58,7 @@ func (g *Registry) Register(body []byte) (response any, client *Client, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(g.config.RegistrationHosts) > 0 {
-		// Whoever may be answered at listed hosts only must not be answered at a device instead.
-		m.grantTypes = slices.DeleteFunc(m.grantTypes, func(name string) bool { return name == GrantDeviceCode })
-	}
+	m.grantTypes = g.registrableGrants(m.grantTypes)
 	m.redirectURIs = []string{}
 	if !slices.Contains(m.grantTypes, GrantDeviceCode) || !deviceOnly(o) || o.has("redirect_uris") {
 		if m.redirectURIs, err = readRedirectURIs(o, g.schemes); err != nil {
@@ -113,6 +110,15 @@ func (g *Registry) registrable(redirectURIs []string) bool {
 		}
 	}
 	return true
+}
+
+// registrableGrants leaves out the device grant where only listed hosts may be answered: whoever may not
+// be answered elsewhere must not be answered at a device instead.
+func (g *Registry) registrableGrants(grantTypes []string) []string {
+	if len(g.config.RegistrationHosts) == 0 {
+		return grantTypes
+	}
+	return slices.DeleteFunc(grantTypes, func(name string) bool { return name == GrantDeviceCode })
 }
 
 // sealID gives the client its id. The client's home page is left out if the id would be too long
@@ -173,6 +179,10 @@ func (g *Registry) openID(id string) (*Client, error) {
 	if err != nil {
 		return nil, ErrUnknown
 	}
-	c.ID, c.schemes = id, g.schemes
+	// An id lives as long as the key it is sealed with. Hosts may have been listed since it was given out.
+	if !g.registrable(c.RedirectURIs) {
+		return nil, ErrUnknown
+	}
+	c.ID, c.schemes, c.GrantTypes = id, g.schemes, g.registrableGrants(c.GrantTypes)
 	return c, nil
 }

@@ -155,6 +155,34 @@ func TestRegisterSwitchedOff(t *testing.T) {
 }
 
 // The home page is dropped before a registration is refused for its length.
+// A client id holds its registration and does not end, so whoever registered in time would otherwise stay.
+func TestListingHostsCountsForThoseWhoRegisteredBefore(t *testing.T) {
+	open := newRegistry(t, nil)
+	listed := newRegistry(t, func(c *Config) { c.RegistrationHosts = []string{"good.example", "localhost"} })
+	for _, tc := range []struct {
+		name, body string
+		known      bool
+	}{
+		{"at a listed host", `{"redirect_uris":["https://good.example/cb"]}`, true},
+		{"on loopback", `{"redirect_uris":["http://127.0.0.1/cb"]}`, true},
+		{"at another host", `{"redirect_uris":["https://evil.example/cb"]}`, false},
+		{"at another host beside a listed one", `{"redirect_uris":["https://good.example/cb","https://evil.example/cb"]}`, false},
+		{"in an app", `{"redirect_uris":["cursor://callback/x"]}`, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, client := register(t, open, tc.body)
+			_, err := listed.Lookup(t.Context(), client.ID)
+			if (err == nil) != tc.known || err != nil && !errors.Is(err, ErrUnknown) {
+				t.Errorf("%v; known: want %v", err, tc.known)
+			}
+		})
+	}
+	_, device := register(t, open, `{"redirect_uris":["https://good.example/cb"],"grant_types":["authorization_code","`+GrantDeviceCode+`"]}`)
+	if again, err := listed.Lookup(t.Context(), device.ID); err != nil || again.May(GrantDeviceCode) || !again.May(GrantCode) {
+		t.Errorf("a client of the device grant: %+v, %v", again, err)
+	}
+}
+
 func TestRegisterDropsTheHomePageFirst(t *testing.T) {
 	g := newRegistry(t, nil)
 	answer, c := register(t, g, `{"redirect_uris":["https://a.example/`+strings.Repeat("a", 550)+`"],"client_uri":"https://a.example/`+strings.Repeat("u", 200)+`"}`)

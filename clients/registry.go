@@ -31,6 +31,9 @@ type Config struct {
 	PrivateSchemes []string
 	// Documents turns on client ID metadata documents; nil turns them off.
 	Documents *Documents
+	// Like is a registry for another tenant with the same Documents, PrivateSchemes and clock. Both share
+	// the documents that were fetched, and the limit for fetching. Nil: this one has its own.
+	Like *Registry
 	// TokenEndpoint is the URL of the token endpoint, which client assertions may name as their
 	// audience beside the issuer.
 	TokenEndpoint string
@@ -67,7 +70,11 @@ func New(config Config) *Registry {
 	if g.now == nil {
 		g.now = time.Now
 	}
-	if config.Documents != nil {
+	switch {
+	case config.Documents == nil:
+	case config.Like != nil && config.Like.documents != nil:
+		g.documents = config.Like.documents
+	default:
 		g.documents = newDocuments(*config.Documents, g.schemes, config.Spend != nil, g.now)
 	}
 	for _, c := range config.Static {

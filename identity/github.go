@@ -98,6 +98,10 @@ func (g *GitHub) ID() string { return g.config.ID }
 // Name implements Provider.
 func (g *GitHub) Name() string { return g.config.Name }
 
+// OpenGroups reports whether people choose their groups themselves: everybody may found an organization
+// under any name that is free.
+func (g *GitHub) OpenGroups() bool { return len(g.organizations) == 0 }
+
 func (c GitHubConfig) check() error {
 	if err := checkID(c.ID); err != nil {
 		return err

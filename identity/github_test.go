@@ -70,6 +70,22 @@ func TestBeginAtGitHub(t *testing.T) {
 	}
 }
 
+// GitHub knows no prompt=login, and would sign in silently whoever is signed in there.
+func TestSigningInAgainAtGitHubAsks(t *testing.T) {
+	g := newTestGitHub(t, newFakeGitHub(t))
+	for prompt, want := range map[string]string{"": "", "login": "select_account", "select_account": "select_account"} {
+		a := testAttempt
+		a.Prompt = prompt
+		address, err := g.Begin(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u, err := url.Parse(address); err != nil || u.Query().Get("prompt") != want {
+			t.Errorf("prompt %q: %v in %s, want %q", prompt, err, address, want)
+		}
+	}
+}
+
 func TestGitHubChecksTheCallback(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -29,8 +29,9 @@ func (g *GitHub) Begin(_ context.Context, a Attempt) (string, error) {
 		"code_challenge":        {base64.RawURLEncoding.EncodeToString(challenge[:])},
 		"code_challenge_method": {"S256"},
 	}
-	if a.Prompt == "select_account" {
-		values.Set("prompt", a.Prompt) // the only value that GitHub knows
+	if a.Prompt != "" {
+		// The only value that GitHub knows. Whoever is to sign in again must at least be asked.
+		values.Set("prompt", "select_account")
 	}
 	return g.web + "/login/oauth/authorize?" + values.Encode(), nil
 }

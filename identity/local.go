@@ -105,13 +105,8 @@ func (l *Local) add(issuer string, u LocalUser) error {
 	if err != nil {
 		return err
 	}
-	for _, group := range u.Groups {
-		if !ValidGroup(group) {
-			return fmt.Errorf("group %q is not 1 to %d printable ASCII characters without a comma", group, maxGroupBytes)
-		}
-	}
-	if len(u.Groups) > maxGroups {
-		return fmt.Errorf("more than %d groups", maxGroups)
+	if err := checkGroups(u.Groups); err != nil {
+		return err
 	}
 	l.byEmail[email] = len(l.users)
 	l.users = append(l.users, localUser{hash: hash, User: User{
@@ -122,6 +117,18 @@ func (l *Local) add(issuer string, u LocalUser) error {
 		Name:          cleanName(u.Name),
 		Groups:        append([]string(nil), u.Groups...),
 	}})
+	return nil
+}
+
+func checkGroups(groups []string) error {
+	for _, group := range groups {
+		if !ValidGroup(group) {
+			return fmt.Errorf("group %q is not 1 to %d printable ASCII characters without a comma", group, maxGroupBytes)
+		}
+	}
+	if len(groups) > maxGroups {
+		return fmt.Errorf("more than %d groups", maxGroups)
+	}
 	return nil
 }
 

@@ -24,6 +24,8 @@ type Device struct {
 	User     User      `json:"user,omitzero"`
 	AuthTime time.Time `json:"auth_time,omitzero"`
 	Upstream ID        `json:"upstream,omitzero"`
+	// OfflineAccess tells whether refresh tokens were agreed to.
+	OfflineAccess bool `json:"offline_access,omitempty"`
 }
 
 // DeviceDecision is what became of a device authorization.
@@ -98,12 +100,13 @@ func (v *Vault) FindDevice(ctx context.Context, code UserCode) (Device, error) {
 	return d, nil
 }
 
-// AllowDevice lets the device have what it asked for, as the person signed in at b. Of any number of decisions about one
-// authorization, on any number of replicas, the first one counts; the others get [ErrNotFound], as
-// does one that comes too late.
-func (v *Vault) AllowDevice(ctx context.Context, ref DeviceRef, b Browser) error {
+// AllowDevice lets the device have what it asked for, as the person signed in at b, with refresh tokens
+// if offlineAccess was agreed to. Of any number of decisions about one authorization, on any number of
+// replicas, the first one counts; the others get [ErrNotFound], as does one that comes too late.
+func (v *Vault) AllowDevice(ctx context.Context, ref DeviceRef, b Browser, offlineAccess bool) error {
 	return v.decideDevice(ctx, ref, func(d *Device) {
 		d.Decision, d.User, d.AuthTime, d.Upstream = DeviceAllowed, b.User, b.AuthTime, b.Upstream
+		d.OfflineAccess = offlineAccess
 	})
 }
 

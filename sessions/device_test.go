@@ -40,7 +40,7 @@ func TestDeviceGoesFromPendingToTaken(t *testing.T) {
 		}
 		_, err = b.TakeDevice(t.Context(), ref)
 		wantErr(t, "taking before a decision", err, sessions.ErrNotFound)
-		if err := a.AllowDevice(t.Context(), ref, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}); err != nil {
+		if err := a.AllowDevice(t.Context(), ref, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}, true); err != nil {
 			t.Fatal(err)
 		}
 		_, err = b.FindDevice(t.Context(), issued.UserCode)
@@ -85,7 +85,7 @@ func TestOfManyDecisionsAboutADeviceOneCounts(t *testing.T) {
 			wg.Go(func() {
 				v := []*sessions.Vault{a, b}[i%2]
 				if i%4 < 2 {
-					if v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}) == nil {
+					if v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}, true) == nil {
 						allowed.Add(1)
 					}
 				} else if v.DenyDevice(t.Context(), issued.Ref()) == nil {
@@ -120,7 +120,7 @@ func TestADeviceCodeIsWorthNothingElsewhereOrLater(t *testing.T) {
 	foreign := sessions.DeviceRef{ID: sessions.NewID(), UserCode: issued.UserCode}
 	_, err = v.LoadDevice(t.Context(), foreign)
 	wantErr(t, "loading by the user code alone", err, sessions.ErrNotFound)
-	wantErr(t, "allowing by the user code alone", v.AllowDevice(t.Context(), foreign, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrNotFound)
+	wantErr(t, "allowing by the user code alone", v.AllowDevice(t.Context(), foreign, sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}, true), sessions.ErrNotFound)
 
 	c.Advance(10*time.Minute - time.Second)
 	if _, err := v.FindDevice(t.Context(), issued.UserCode); err != nil {
@@ -131,7 +131,7 @@ func TestADeviceCodeIsWorthNothingElsewhereOrLater(t *testing.T) {
 	wantErr(t, "opening at the end", err, sessions.ErrExpired)
 	_, err = v.FindDevice(t.Context(), issued.UserCode)
 	wantErr(t, "typing at the end", err, sessions.ErrNotFound)
-	wantErr(t, "allowing at the end", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrNotFound)
+	wantErr(t, "allowing at the end", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}, true), sessions.ErrNotFound)
 }
 
 func TestDevicesTellAnOutageFromARefusal(t *testing.T) {
@@ -148,7 +148,7 @@ func TestDevicesTellAnOutageFromARefusal(t *testing.T) {
 	wantErr(t, "loading", err, sessions.ErrUnavailable)
 	_, err = v.TakeDevice(t.Context(), issued.Ref())
 	wantErr(t, "taking", err, sessions.ErrUnavailable)
-	wantErr(t, "allowing", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}), sessions.ErrUnavailable)
+	wantErr(t, "allowing", v.AllowDevice(t.Context(), issued.Ref(), sessions.Browser{User: person, AuthTime: c.Now(), Upstream: signIn}, true), sessions.ErrUnavailable)
 }
 
 func TestAnAuthorizationIsOneRecord(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/internal/quickstart"
 )
 
 const (
@@ -51,12 +53,6 @@ func runDemo(fl caddycmd.Flags) (int, error) {
 	if fl.NArg() > 0 {
 		return caddy.ExitCodeFailedStartup, fmt.Errorf("demo takes no argument %q; see caddy demo --help", fl.Arg(0))
 	}
-	caddy.TrapSignals()
-	// Caddy logs from its start on; what it says before the configuration has set the level is
-	// held back and judged by that level.
-	_, early, _ := caddy.BufferedLog()
-	defer caddy.UnbufferDefaultLogger(early)
-
 	d := demo{password: fl.String("password"), verbose: fl.Bool("verbose")}
 	if err := d.prepare(fl.String("listen"), fl.String("storage")); err != nil {
 		return caddy.ExitCodeFailedStartup, err
@@ -70,17 +66,12 @@ func runDemo(fl caddycmd.Flags) (int, error) {
 	if err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
-	if err := caddy.Load(config, false); err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("starting the demo: %w", err)
-	}
-	d.greet(os.Stdout)
-	select {} // TrapSignals ends the process
+	return quickstart.Serve(config, func() { d.greet(os.Stdout) })
 }
 
 // demo is what one run of the command was asked for and has chosen.
 type demo struct {
-	address  string   // host:port as people type it
-	bind     []string // the addresses to listen on
+	address  quickstart.Address
 	password string
 	storage  string
 	lasting  bool // whether storage outlives the process
@@ -90,7 +81,7 @@ type demo struct {
 
 func (d *demo) prepare(listen, storage string) error {
 	var err error
-	if d.address, d.bind, err = parseDemoListen(listen); err != nil {
+	if d.address, err = quickstart.Loopback("--listen", listen); err != nil {
 		return err
 	}
 	if d.password == "" {
@@ -107,7 +98,7 @@ func randomPassword() string {
 }
 
 func (d *demo) greet(w io.Writer) {
-	url := "http://" + d.address
+	url := "http://" + d.address.String()
 	keeps := "Clients stay signed in over a restart: state is kept in\n  " + d.storage
 	if !d.lasting {
 		keeps = "There is no cache directory: state is lost at the end, with\n  " + d.storage
@@ -122,12 +113,9 @@ An MCP server behind OAuth is running.
 
 Add it to a client; a browser opens for the sign-in:
 
-  Claude Code   claude mcp add --transport http demo %[1]s/mcp
-  VS Code       code --add-mcp '{"name":"demo","type":"http","url":"%[1]s/mcp"}'
-  mcp-remote    npx mcp-remote %[1]s/mcp
-
+%[5]s
 %[4]s
 
 Press Ctrl-C to stop.
-`, url, demoUser, d.password, keeps)
+`, url, demoUser, d.password, keeps, quickstart.HowToConnect("demo", url+"/mcp"))
 }

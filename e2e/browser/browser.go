@@ -60,6 +60,20 @@ func (b *Browser) Open(ctx context.Context, address string) (*Page, error) {
 	return b.navigate(req, nil)
 }
 
+// Follow presses a link to address on the page at from, whatever stands there.
+func (b *Browser) Follow(ctx context.Context, from, address string) (*Page, error) {
+	page, err := url.Parse(from)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Sec-Fetch-Site", fetchSite(page, req.URL))
+	return b.navigate(req, page)
+}
+
 // Submit sends form as if button had been pressed; values fill its fields in. An empty button
 // presses none.
 func (b *Browser) Submit(ctx context.Context, form *Form, button string, values map[string]string) (*Page, error) {

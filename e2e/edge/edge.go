@@ -29,6 +29,7 @@ type Edge struct {
 	dir     string
 	port    int
 	secure  bool
+	more    string
 	env     []string
 	logs    *Logs
 	process *exec.Cmd
@@ -41,6 +42,7 @@ type Config struct {
 	Port int               // 0: a free one
 	TLS  bool              // https, with a certificate of Caddy's internal authority
 	Site string            // what stands inside the site's block
+	More string            // further site blocks
 	Env  map[string]string // environment of the process
 }
 
@@ -52,7 +54,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, more: c.More, logs: new(Logs)}
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -211,7 +213,7 @@ func (e *Edge) admin() string     { return filepath.Join(e.dir, "admin.sock") }
 
 func (e *Edge) write(site string) {
 	e.t.Helper()
-	if err := os.WriteFile(e.caddyfile(), []byte(Caddyfile(e.URL(), e.dir, site)), 0o600); err != nil {
+	if err := os.WriteFile(e.caddyfile(), []byte(Caddyfile(e.URL(), e.dir, site)+e.more), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
 }
