@@ -17,6 +17,15 @@ import (
 // that resource, has not expired, was not revoked, and belongs to somebody whom the allow-lists
 // still admit. It touches no store.
 func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, next caddyhttp.Handler) error {
+	c := new(caller)
+	err := h.guard(w, r, s, res, path, c, next)
+	if err != nil {
+		h.recordDenied(r, res, &c.access, err)
+	}
+	return err
+}
+
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
@@ -49,7 +58,6 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		return h.refuseGuess(w, r, s, res, path)
 	}
 
-	c := new(caller)
 	err = s.vault.OpenAccess(token, &c.access)
 	if errors.Is(err, sessions.ErrUnavailable) {
 		if h.runtime.load(r.Context()) == nil {

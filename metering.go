@@ -34,7 +34,7 @@ const (
 // then; an error lets handle_errors add a body.
 func turnAway(reason sseproxy.Reason, status int, err error) error {
 	collectors.Refused(string(reason))
-	return caddyhttp.Error(status, err)
+	return caddyhttp.Error(status, denied{reason, err})
 }
 
 // turnAwayFor is turnAway for a request that must not mean anything to the upstream.
@@ -44,8 +44,6 @@ func turnAwayFor(w http.ResponseWriter, refusal *sseproxy.Refusal) error {
 	}
 	return turnAway(refusal.Reason, refusal.Status, refusal)
 }
-
-func requestRefused(_ *sseproxy.Identity, reason sseproxy.Reason) { collectors.Refused(string(reason)) }
 
 func streamEnded(_ *sseproxy.Identity, cause error) {
 	collectors.StreamEnded(streamCause(cause))

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -36,6 +37,7 @@ func init() {
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
+// `/my`, `/my/tokens` | each person's own page; see `portal`
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -75,6 +77,8 @@ type Handler struct {
 	clients   clientSettings
 	guarding  guardSettings
 	logger    *zap.Logger
+	audit     audit.Recorder
+	denials   audit.Sampler
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
@@ -104,6 +108,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
@@ -171,6 +176,9 @@ func (h *Handler) complete() error {
 	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
+	if err := checkPortal(h.Portal); err != nil {
+		return err
+	}
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
@@ -204,7 +212,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err
 	}
 	path := requestedPath(r)
-	if endpoint := s.auth.Endpoint(path); endpoint != nil {
+	if endpoint := s.endpoint(path); endpoint != nil {
 		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
 			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
 			// but takes the sign-in it belongs to with it.
@@ -214,7 +222,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		endpoint(w, r)
-		hideFromAccessLog(w, r, path)
+		if s.portal.Endpoint(path) == nil {
+			hideFromAccessLog(w, r, path)
+		}
 		return nil
 	}
 	if s.wellKnown(w, r, path) {

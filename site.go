@@ -11,10 +11,10 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/portal"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -25,6 +25,7 @@ type site struct {
 	resources *resourceSet
 	policy    *access.Policy
 	auth      *authserver.Server
+	portal    *portal.Portal // nil: people have no page of their own
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
@@ -39,6 +40,9 @@ type site struct {
 func (h *Handler) newSite(issuer string) (*site, error) {
 	resources, err := newResourceSet(issuer, h.Resources)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.clearOfResources(resources, h.portalPath()); err != nil {
 		return nil, err
 	}
 	introspectors, err := h.resourceServers(resources)
@@ -76,7 +80,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Limits:       h.guarding.limits,
 		Upgrades:     h.guarding.upgrades,
 		OnEnd:        streamEnded,
-		OnRefuse:     requestRefused,
+		OnRefuse:     h.requestRefused,
 		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
 
 		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
@@ -85,6 +89,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil {
 		keySet = s.assertions.KeySet
 	}
+	cookies := sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -92,7 +97,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Providers:     h.providers,
 		Policy:        h.policy,
 		Vault:         vault,
-		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
+		Cookies:       cookies,
+		OwnPage:       h.portalPath(),
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
 		Domains:       h.domains,
@@ -109,11 +115,12 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),
-		Audit:      collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")}),
+		Audit:      h.audit,
 		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
 	})
+	s.portal = h.newPortal(s, cookies)
 	document := s.auth.Metadata()
 	if s.metadata, err = json.Marshal(document); err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)

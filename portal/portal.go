@@ -76,8 +76,11 @@ func New(c Config) *Portal {
 }
 
 // Endpoint returns the handler of a path, or nil when it is none of ours. Paths are compared byte for
-// byte: another spelling is a path of the protected site.
+// byte: another spelling is a path of the protected site. A nil Portal has none.
 func (p *Portal) Endpoint(path string) http.HandlerFunc {
+	if p == nil {
+		return nil
+	}
 	serve := p.endpoints[path]
 	if serve == nil {
 		return nil
