@@ -43,6 +43,8 @@ func (d denied) Unwrap() error { return d.error }
 // audited are the refusals that are decisions about access, and whether the token says who was refused.
 // The others are how clients find out what to do next, or no MCP at all.
 var audited = map[sseproxy.Reason]struct{ known bool }{
+	reasonNetwork:          {},
+	reasonOutsider:         {},
 	reasonOrigin:           {},
 	reasonTokenInQuery:     {},
 	reasonTwoTokens:        {},
@@ -57,14 +59,15 @@ var audited = map[sseproxy.Reason]struct{ known bool }{
 }
 
 // recordDenied records that a request was turned away, if err says so.
-func (h *Handler) recordDenied(r *http.Request, res *resource, a *sessions.Access, err error) {
+func (h *Handler) recordDenied(r *http.Request, res *resource, c *caller, err error) {
 	var d denied
 	if !errors.As(err, &d) {
 		return // of the next handler
 	}
+	a := &c.access
 	h.recordDenial(r, d.reason, audit.Event{
 		Subject: a.Subject, Email: a.Email, ClientID: a.ClientID, ClientName: a.ClientName,
-		Resource: res.URI, Grant: grantID(a.Grant),
+		Resource: res.URI, Grant: grantID(a.Grant), Credential: c.credential,
 	})
 }
 
@@ -91,6 +94,18 @@ func (h *Handler) recordDenial(r *http.Request, reason sseproxy.Reason, e audit.
 	if h.denials.First(key, time.Now()) {
 		h.audit.Record(r.Context(), e)
 	}
+}
+
+// recordUse records that a token is in use which is of no grant: the first time in each minute.
+func (h *Handler) recordUse(r *http.Request, c *caller) {
+	if c.credential == "" || !h.uses.First(c.credential, time.Now()) {
+		return
+	}
+	a := &c.access
+	h.audit.Record(r.Context(), audit.Event{
+		Type: audit.TokenUsed, Allowed: true, Subject: a.Subject, Email: a.Email, ClientName: a.ClientName,
+		Resource: a.Resource, Credential: c.credential, ClientAddr: clientAddr(r),
+	})
 }
 
 // grantID is the id for the log; a token that is not of a grant has none.

@@ -3,7 +3,6 @@ package mcpauth
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -21,8 +20,9 @@ func init() {
 
 // The words of a block, as error messages list them.
 const (
-	sharedWords = "oidc, github, local, dev, allow, clients, client, device_flow, id_jag, store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, " +
-		"code_lifetime, login_lifetime, browser_session_lifetime, recheck_interval, recheck_grace, client_lifetimes, identity_assertion, portal, " + guardWords
+	sharedWords = "oidc, github, local, dev, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
+		"store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
+		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, portal, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
@@ -47,6 +47,16 @@ const (
 //	    }
 //	    dev [<email>]
 //
+//	    authorization_server <issuer> {
+//	        ...
+//	    }
+//	    token <name> {
+//	        value {env.NAME} | {file./path}
+//	        ...
+//	    }
+//	    allow_network <network...>
+//	    deny_network  <network...>
+//
 //	    allow domain|email|group <value...>
 //	    allow any
 //
@@ -57,6 +67,8 @@ const (
 //	        required_scope  <scope...>
 //	        implies         <scope> <included scope...>
 //	        allow           domain|email|group <value...>
+//	        allow_network   <network...>
+//	        deny_network    <network...>
 //	    }
 //
 //	    clients {
@@ -313,6 +325,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 	if known, err := o.GuardOptions.unmarshalOption(d); known || err != nil {
 		return known, err
 	}
+	if known, err := o.unmarshalProtection(d); known || err != nil {
+		return known, err
+	}
 	if _, err := caddy.GetModule("mcp_auth.providers." + name); err != nil {
 		return false, nil
 	}
@@ -325,33 +340,4 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		return true, d.WrapErr(err)
 	}
 	return true, nil
-}
-
-// oneArg reads the single argument of an option that is given once.
-func oneArg(d *caddyfile.Dispenser, target *string) error {
-	name := d.Val()
-	if *target != "" {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(target) || *target == "" {
-		return d.Errf("%s takes one value", name)
-	}
-	return nil
-}
-
-func parseDuration(d *caddyfile.Dispenser, target *caddy.Duration) error {
-	name := d.Val()
-	var text string
-	if *target != 0 {
-		return d.Errf("%s is given twice", name)
-	}
-	if !d.AllArgs(&text) {
-		return d.Errf("%s takes one duration, such as 1h or 30d", name)
-	}
-	value, err := caddy.ParseDuration(text)
-	if err != nil || value < time.Second {
-		return d.Errf("%s: %q is not a duration of at least 1s; write, for example, 1h or 30d", name, text)
-	}
-	*target = caddy.Duration(value)
-	return nil
 }

@@ -57,6 +57,8 @@ func parseAllow(d *caddyfile.Dispenser, allow *Allow) error {
 //	    required_scope  <scope...>
 //	    implies         <scope> <included scope...>
 //	    allow           ...
+//	    allow_network   <network...>
+//	    deny_network    <network...>
 //	}
 func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 	resource := &Resource{Paths: d.RemainingArgs()}
@@ -76,13 +78,18 @@ func parseResource(d *caddyfile.Dispenser) (*Resource, error) {
 			if err := parseAllow(d, resource.Allow); err != nil {
 				return nil, err
 			}
+		case "allow_network", "deny_network":
+			if _, err := resource.Networks.unmarshalOption(d); err != nil {
+				return nil, err
+			}
 		default:
 			known, err := resource.parseScopeOption(d)
 			if err != nil {
 				return nil, err
 			}
 			if !known {
-				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow", d.Val())
+				return nil, d.Errf("unknown option %q; resource knows: name, scopes, challenge_scope, required_scope, implies, allow, "+
+					"allow_network, deny_network", d.Val())
 			}
 		}
 	}

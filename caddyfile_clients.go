@@ -168,22 +168,3 @@ func parseOff(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
-
-// someArgs reads the arguments of an option that may be given several times.
-func someArgs(d *caddyfile.Dispenser, target *[]string) error {
-	name := d.Val()
-	values := d.RemainingArgs()
-	if len(values) == 0 {
-		return d.Errf("%s needs a value", name)
-	}
-	*target = append(*target, values...)
-	return nil
-}
-
-// noArgs makes sure that a word stands alone.
-func noArgs(d *caddyfile.Dispenser) error {
-	if name := d.Val(); d.NextArg() {
-		return d.Errf("%s takes no value", name)
-	}
-	return nil
-}

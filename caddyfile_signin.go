@@ -8,24 +8,21 @@ import (
 
 // checkSignIn tells, where the line is still known, what is missing or too much for people to sign in.
 func (h *Handler) checkSignIn(shared *App) error {
-	providers := h.ProvidersRaw
-	if len(providers) == 0 {
-		providers = shared.ProvidersRaw
+	providers := h.announcedProviders(&shared.Options)
+	p := h.announcedProtection(&shared.Options)
+	if err := p.check(h.Resources); err != nil {
+		return err
 	}
-	switch {
-	case len(providers) == 0:
-		return errNoProvider
-	case namesDev(providers):
-		if len(providers) > 1 {
-			return errDevAlone
-		}
-		if !strings.Contains(h.Issuer, "{") {
-			return checkDevIssuer(h.Issuer)
-		}
-	case h.Allow == nil && shared.Allow == nil:
-		return errNoRule
+	if !namesDev(providers) {
+		return nil
 	}
-	return nil
+	if len(providers) > 1 {
+		return errDevAlone
+	}
+	if strings.Contains(h.Issuer, "{") {
+		return nil
+	}
+	return checkDevIssuer(h.Issuer)
 }
 
 // namesDev reports whether providers, as a Caddyfile adapts to them, hold development mode.

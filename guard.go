@@ -8,19 +8,20 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
-// protect lets a request through to a protected resource if its bearer token was issued for exactly
-// that resource, has not expired, was not revoked, and belongs to somebody whom the allow-lists
-// still admit. It touches no store.
+// protect lets a request through to a protected resource if it comes from a network that is let in and
+// its bearer token was issued for exactly that resource, has not expired, was not revoked, and belongs
+// to somebody whom the allow-lists still admit. It touches no store.
 func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, next caddyhttp.Handler) error {
 	c := new(caller)
 	err := h.guard(w, r, s, res, path, c, next)
 	if err != nil {
-		h.recordDenied(r, res, &c.access, err)
+		h.recordDenied(r, res, c, err)
 	}
 	return err
 }
@@ -28,6 +29,9 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
+	}
+	if !res.networks.Admits(clientAddr(r)) {
+		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	}
 	origin, err := s.origins.Check(r.Header)
 	if err != nil {
@@ -44,46 +48,49 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 		oauthmeta.WritePreflight(w, resourceMethods)
 		return nil
 	}
+	c.call.AllowOrigin = origin
+	if s.open {
+		return h.pass(w, r, s, res, path, c, next)
+	}
 	if sseproxy.TokenInQuery(r) {
 		// MCP authorization, "Token Requirements": tokens do not belong in URLs, where logs keep them.
 		return refuse(w, s, res, path, reasonTokenInQuery)
 	}
-	token, err := access.Bearer(r.Header)
+	token, err := access.BearerOf(r.Header, s.maxBearer())
 	switch {
 	case errors.Is(err, access.ErrRepeated):
 		return refuse(w, s, res, path, reasonTwoTokens)
 	case errors.Is(err, access.ErrNoToken):
 		return refuse(w, s, res, path, reasonNoToken)
 	case err != nil:
-		return h.refuseGuess(w, r, s, res, path)
+		return h.refuseGuess(w, r, s, res, path, err)
 	}
 
-	err = s.vault.OpenAccess(token, &c.access)
-	if errors.Is(err, sessions.ErrUnavailable) {
-		if h.runtime.load(r.Context()) == nil {
-			err = s.vault.OpenAccess(token, &c.access)
-		}
-	}
-	switch {
+	switch err := h.authenticate(r, s, res, token, c); {
 	case err == nil:
-	case errors.Is(err, sessions.ErrUnavailable):
+		return h.pass(w, r, s, res, path, c, next)
+	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, external.ErrUnavailable):
 		w.Header().Set("Retry-After", retryWhenOverloaded)
 		return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)
-	case errors.Is(err, sessions.ErrExpired):
+	case errors.Is(err, sessions.ErrExpired), errors.Is(err, external.ErrExpired):
 		return refuse(w, s, res, path, reasonExpired)
 	case errors.Is(err, sessions.ErrRevoked):
 		return refuse(w, s, res, path, reasonRevoked)
-	default:
-		return h.refuseGuess(w, r, s, res, path)
-	}
-	switch {
-	case c.access.Resource != res.URI:
+	case errors.Is(err, errAudience), errors.Is(err, external.ErrAudience):
 		return refuse(w, s, res, path, reasonAudience)
-	case !s.admits(&c.access, res):
+	case errors.Is(err, errNotAdmitted):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
+	case errors.Is(err, external.ErrScope):
+		return refuseScope(w, s, res, path, neededScope(err))
+	default:
+		return h.refuseGuess(w, r, s, res, path, err)
 	}
-	if !res.Hierarchy.Sufficient(c.access.Scope) {
-		return refuseScope(w, s, res, path, c.access.Scope)
+}
+
+// pass hands on a request whose caller is known, or need not be.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
+	if !s.open && !res.Hierarchy.Sufficient(c.access.Scope) {
+		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.access.Scope))
 	}
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
@@ -91,22 +98,18 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 	if err := h.limitBody(r); err != nil {
 		return err
 	}
+	c.call.Path = path
+	if s.open {
+		c.call.Identity.Resource = res.URI
+		return s.guard.ServeCall(w, r, &c.call, next)
+	}
 	c.identify(res)
-	c.call.AllowOrigin, c.call.Path = origin, path
 	if err := s.vouch(w, c); err != nil {
 		return err
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
+	h.recordUse(r, c)
 	return s.guard.ServeCall(w, r, &c.call, next)
-}
-
-// admits compares the owner of a token with the configuration as it is now. A client that acts in its own
-// name is no person for the allow-lists, not even for "allow any": it is its entry that admits it.
-func (s *site) admits(a *sessions.Access, res *resource) bool {
-	if a.UserIssuer == s.issuer {
-		return s.machines.Admits(a.ClientID, res.URI)
-	}
-	return s.policy.Allows(a.Email, a.Groups) && (res.Policy == nil || res.Policy.Allows(a.Email, a.Groups))
 }

@@ -23,11 +23,13 @@ const (
 	reasonExpired      sseproxy.Reason = "expired_token"
 	reasonRevoked      sseproxy.Reason = "revoked_token"
 	reasonAudience     sseproxy.Reason = "other_resource"
+	reasonNetwork      sseproxy.Reason = "network"
 	reasonThrottled    sseproxy.Reason = "too_many_bad_tokens"
 	reasonScope        sseproxy.Reason = "insufficient_scope"
 	reasonNotAdmitted  sseproxy.Reason = "not_admitted"
 	reasonBody         sseproxy.Reason = "body_too_large"
 	reasonUnavailable  sseproxy.Reason = "unavailable"
+	reasonOutsider     sseproxy.Reason = "not_this_computer"
 )
 
 // turnAway counts a refusal and makes the error of it. What the answer says beyond the status is set by

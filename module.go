@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,9 @@ func init() {
 // resources behind it: it answers its own endpoints, checks the token of every other request and
 // calls the next handler, which is usually `reverse_proxy`.
 //
+// In place of its own authorization server it can trust somebody else's, and it can protect a site by
+// tokens for programs and by networks, together with people who sign in or alone.
+//
 // Its endpoints are the metadata documents below `/.well-known/` (RFC 9728, RFC 8414, OpenID
 // Connect Discovery) and
 //
@@ -43,7 +47,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|------------
-// `{http.auth.user.id}` | The person's subject at the identity provider
+// `{http.auth.user.id}` | The person's subject at the identity provider; `token:<name>` for a service token
 // `{http.auth.user.email}` | The verified e-mail address
 // `{http.auth.user.name}` | The person's name
 // `{http.auth.user.groups}` | The person's groups, separated by commas
@@ -79,6 +83,7 @@ type Handler struct {
 	logger    *zap.Logger
 	audit     audit.Recorder
 	denials   audit.Sampler
+	uses      audit.Sampler // of tokens that are of no grant
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
@@ -88,11 +93,6 @@ type Handler struct {
 
 // noIssuer stands for an issuer that is not known yet (RFC 2606, section 2).
 const noIssuer = "https://issuer.invalid"
-
-var (
-	errNoProvider = errors.New(`nothing to sign in with; add "oidc <issuer> { client_id ... }", "github { client_id ... }", "local { user <email> <hash> }" for passwords, or on a laptop "dev"`)
-	errNoRule     = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
-)
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
@@ -148,6 +148,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.warnDev()
 	}
 
+	if h.gated() {
+		if err := checkTrustedProxies(ctx); err != nil {
+			return err
+		}
+	}
+	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
+	if h.Issuer == "" && !h.protection().oauth() {
+		// Nothing is published that a wrong address could spoil.
+		h.fixed, err = h.newSite("")
+		return err
+	}
 	if h.Issuer == "" {
 		for _, redirectURL := range h.callbacks {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
@@ -182,14 +193,18 @@ func (h *Handler) complete() error {
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
-	if len(h.providers) == 0 {
-		return errNoProvider
-	}
 	if err := h.checkDev(); err != nil {
 		return err
 	}
-	if h.policy == nil {
-		return errNoRule
+	p := h.protection()
+	if err := p.check(h.Resources); err != nil {
+		return err
+	}
+	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {
+		return errOpenOrigins
+	}
+	if p.tokens && !p.oauth() && h.Issuer == "" && h.IdentityAssertion != nil {
+		return errAssertionIssuer
 	}
 	return nil
 }
@@ -212,7 +227,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err
 	}
 	path := requestedPath(r)
-	if endpoint := s.endpoint(path); endpoint != nil {
+	res, guarded := s.resources.paths.Match(path)
+	endpoint := s.endpoint(path, guarded)
+	document := s.wellKnown(path, guarded)
+	switch {
+	case !guarded && endpoint == nil && document == nil:
+		s.guard.CleanRequest(r)
+		return next.ServeHTTP(w, r)
+	case !s.networks.Admits(clientAddr(r)):
+		h.recordDenial(r, reasonNetwork, audit.Event{})
+		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
+	case document != nil:
+		document(w, r)
+		return nil
+	case endpoint != nil:
 		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
 			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
 			// but takes the sign-in it belongs to with it.
@@ -226,14 +254,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			hideFromAccessLog(w, r, path)
 		}
 		return nil
-	}
-	if s.wellKnown(w, r, path) {
-		return nil
-	}
-	res, ok := s.resources.paths.Match(path)
-	if !ok {
-		s.guard.CleanRequest(r)
-		return next.ServeHTTP(w, r)
 	}
 	return h.protect(w, r, s, res, path, next)
 }

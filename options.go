@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
@@ -17,14 +18,27 @@ import (
 // Options are the settings that the app holds as defaults for all sites, and that each handler may
 // give for itself. What a handler gives takes the place of the default as a whole.
 type Options struct {
-	// Where people sign in: modules in the namespace `mcp_auth.providers`. At least one is needed.
-	// With several, people choose one after they consented, or their e-mail address decides. Each
-	// has an id of its own, and a redirect URL: `<issuer>/oauth2/callback` for the first one that
-	// takes redirects, `<issuer>/oauth2/callback/<id>` for the others. `dev` is
-	// development mode, for a laptop, and stands alone.
+	// Where people sign in: modules in the namespace `mcp_auth.providers`. With several, people choose
+	// one after they consented, or their e-mail address decides. Each has an id of its own, and a
+	// redirect URL: `<issuer>/oauth2/callback` for the first one that takes redirects,
+	// `<issuer>/oauth2/callback/<id>` for the others. `dev` is development mode, for a laptop, and
+	// stands alone. One is needed, or one of the other ways to protect a site: authorization servers,
+	// tokens or networks.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
-	// Who may sign in. Needed, except in development mode: nobody is let in by default.
+	// The authorization servers that somebody else runs, instead of providers: this site then accepts
+	// their tokens and issues none.
+	AuthorizationServers []*AuthorizationServer `json:"authorization_servers,omitempty"`
+
+	// Tokens for programs that cannot sign in. Without providers and authorization servers, these are
+	// the only ones.
+	Tokens []*Token `json:"tokens,omitempty"`
+
+	// From where requests are taken: those for the protected resources and for every endpoint.
+	Networks
+
+	// Who may sign in, or use a token of an authorization server. Needed with either, except in
+	// development mode: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// How MCP clients may become known.
@@ -86,6 +100,7 @@ type Options struct {
 	// How much older that word may be while the provider cannot be asked. After that, clients get
 	// 503 and try again; nothing is lost. Default: `1h`.
 	RecheckGrace caddy.Duration `json:"recheck_grace,omitempty"`
+
 	// Other lifetimes for the tokens of some clients. Default: the same for all.
 	ClientLifetimes []*ClientLifetimes `json:"client_lifetimes,omitempty"`
 
@@ -97,6 +112,9 @@ type Options struct {
 	providers []identity.Provider
 	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
 	callbacks map[string]string // redirect URL of a provider, where it is not the usual one
+	external  external.Servers
+	tokens    []*serviceToken
+	networks  *access.Networks
 	policy    *access.Policy
 	store     StoreModule
 	keys      [][]byte
@@ -167,6 +185,19 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 		o.store = module.(StoreModule)
 	}
 	var err error
+	if o.external, err = externalServers(o.AuthorizationServers); err != nil {
+		return err
+	}
+	for _, t := range o.Tokens {
+		token, err := t.resolve()
+		if err != nil {
+			return err
+		}
+		o.tokens = append(o.tokens, token)
+	}
+	if o.networks, err = o.Networks.resolve(); err != nil {
+		return err
+	}
 	if o.policy, err = o.Allow.policy(); err != nil {
 		return err
 	}
@@ -191,8 +222,15 @@ func (o *Options) inherit(d *Options) {
 	if o.policy == nil && !o.develops() { // the rules are for other people than its one user
 		o.policy = d.policy
 	}
-	if len(o.providers) == 0 {
-		o.providers, o.callbacks, o.domains = d.providers, d.callbacks, d.domains
+	// Where tokens come from is one setting: a site that has it one way does not inherit the other.
+	if len(o.providers) == 0 && len(o.external) == 0 {
+		o.providers, o.callbacks, o.domains, o.external = d.providers, d.callbacks, d.domains, d.external
+	}
+	if len(o.tokens) == 0 {
+		o.tokens = d.tokens
+	}
+	if o.Networks.empty() {
+		o.networks = d.networks
 	}
 	if len(o.IDJAG) == 0 {
 		o.IDJAG = d.IDJAG

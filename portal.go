@@ -2,7 +2,6 @@ package mcpauth
 
 import (
 	"fmt"
-	"net/http"
 	"path"
 	"strings"
 	"time"
@@ -96,14 +95,6 @@ func (h *Handler) newPortal(s *site, cookies sessions.Cookies) *portal.Portal {
 		Logger:       h.logger,
 		Now:          time.Now,
 	})
-}
-
-// endpoint returns the handler of an endpoint, or nil.
-func (s *site) endpoint(path string) http.HandlerFunc {
-	if endpoint := s.auth.Endpoint(path); endpoint != nil {
-		return endpoint
-	}
-	return s.portal.Endpoint(path)
 }
 
 // resourcesOf lists the resources that a person may use, or all of them.

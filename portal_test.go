@@ -209,6 +209,50 @@ func TestDenialsAreRecordedWithTheirRule(t *testing.T) {
 	}
 }
 
+func TestUseOfTokensIsRecordedOnceAMinute(t *testing.T) {
+	h := newTestHandler(t, &Resource{Paths: []string{"/github/*"}}, &Resource{Paths: []string{"/linear/*"}})
+	log := new(trail)
+	h.audit = log
+	text, minted, err := h.fixed.vault.MintUserToken(t.Context(), sessions.PersonalToken{
+		User: sessions.User{Issuer: "https://idp.example.com", Subject: "alice", Email: "alice@example.com"},
+		Name: "nightly report", Resources: []string{testIssuer + "/github"}, ExpiresAt: time.Now().Add(time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	use := func(token string) int {
+		r, _ := request("POST", testIssuer+"/github/mcp", http.Header{"Authorization": {"Bearer " + token}})
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
+		status, _, _ := serve(t, h, r)
+		return status
+	}
+	for range 3 {
+		if status := use(text); status != http.StatusNoContent {
+			t.Fatalf("status %d", status)
+		}
+	}
+	want := audit.Event{
+		Type: audit.TokenUsed, Allowed: true, Subject: "alice", Email: "alice@example.com", ClientName: "nightly report",
+		Resource: testIssuer + "/github", Credential: minted.Label(), ClientAddr: "192.0.2.1",
+	}
+	if events := log.take(); len(events) != 1 || events[0] != want {
+		t.Errorf("recorded %+v, want %+v", events, want)
+	}
+	use(h.token(t, testIssuer+"/github", nil))
+	if events := log.take(); len(events) != 0 {
+		t.Errorf("the use of an access token recorded %+v", events)
+	}
+	if err := h.fixed.vault.RevokeUserToken(t.Context(), sessions.User{Issuer: "https://idp.example.com", Subject: "alice"}.Key(), minted.ID); err != nil {
+		t.Fatal(err)
+	}
+	if status := use(text); status != http.StatusUnauthorized {
+		t.Errorf("status %d after it was revoked", status)
+	}
+	if events := log.take(); len(events) != 1 || events[0].Reason != "revoked_token" || events[0].Credential != minted.Label() {
+		t.Errorf("recorded %+v", events)
+	}
+}
+
 func TestEventsCarryTheIDOfTheirRequest(t *testing.T) {
 	h := newTestHandler(t)
 	log := new(trail)

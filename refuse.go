@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
@@ -20,6 +22,7 @@ const resourceMethods = "GET, POST, DELETE, OPTIONS"
 
 var (
 	errNotAdmitted = errors.New("user is not on the allow-list any more")
+	errNetwork     = errors.New("address is in no network that is let in")
 	errScope       = errors.New("access token lacks a scope that this resource requires")
 	errThrottled   = errors.New("too many access tokens from this address that were never issued")
 )
@@ -51,9 +54,9 @@ func refuse(w http.ResponseWriter, s *site, res *resource, path string, reason s
 // refuseScope answers a good token that may too little (RFC 6750, section 3.1; MCP authorization,
 // "Scope Challenge Handling"). Everything that is needed is named at once, so that the person is
 // asked once.
-func refuseScope(w http.ResponseWriter, s *site, res *resource, path, held string) error {
+func refuseScope(w http.ResponseWriter, s *site, res *resource, path, needed string) error {
 	challenge(w, s, res, path, oauthmeta.Challenge{
-		Scope:            res.Hierarchy.Needed(held),
+		Scope:            needed,
 		Error:            "insufficient_scope",
 		ErrorDescription: "The access token lacks a scope that this resource requires",
 	})
@@ -63,14 +66,27 @@ func refuseScope(w http.ResponseWriter, s *site, res *resource, path, held strin
 func challenge(w http.ResponseWriter, s *site, res *resource, path string, c oauthmeta.Challenge) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+	if len(s.resources.authorizationServers) > 0 {
+		c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+	} else {
+		// A token is not to be had by OAuth, and a client must not begin to look for a way.
+		c.Realm, c.Scope = s.realm, ""
+	}
 	h.Set("WWW-Authenticate", c.String())
+}
+
+func neededScope(err error) string {
+	var missing *external.MissingScope
+	if errors.As(err, &missing) {
+		return missing.Needed
+	}
+	return ""
 }
 
 // refuseGuess answers for a token that was never issued here. Whoever sends many of them is guessing, and
 // is told to wait; tokens that expired or were revoked are not guesses, and their owners must be able to
-// find out that it is time to refresh.
-func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string) error {
+// find out that it is time to refresh. cause is for the log; it holds nothing of the token.
+func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, cause error) error {
 	if h.guarding.badTokens != nil {
 		if wait := h.guarding.badTokens.Take(throttle.AddressKey(clientAddr(r)), time.Now()); wait > 0 {
 			header := w.Header()
@@ -78,6 +94,9 @@ func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, r
 			header.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 			return turnAway(reasonThrottled, http.StatusTooManyRequests, errThrottled)
 		}
+	}
+	if check := h.logger.Check(zap.DebugLevel, "refused an access token"); check != nil {
+		check.Write(zap.Error(cause), zap.String("resource", res.URI))
 	}
 	return refuse(w, s, res, path, reasonBadToken)
 }

@@ -39,8 +39,12 @@ type Resource struct {
 	// Who may use this resource, in addition to the site's own rules. Optional.
 	Allow *Allow `json:"allow,omitempty"`
 
-	policy *access.Policy
-	scopes *access.Scopes
+	// From where requests for this resource are taken, in addition to what the site says.
+	Networks
+
+	policy   *access.Policy
+	scopes   *access.Scopes
+	networks *access.Networks
 }
 
 // load checks what can be checked without the issuer.
@@ -66,6 +70,9 @@ func (r *Resource) load() error {
 	if err := r.loadScopes(); err != nil {
 		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
 	}
+	if r.networks, err = r.Networks.resolve(); err != nil {
+		return fmt.Errorf("resource %s: %w", r.Paths[0], err)
+	}
 	return nil
 }
 
@@ -82,8 +89,9 @@ func validScopeToken(scope string) bool {
 // resource is a protected resource of one issuer, with everything prepared that a request needs.
 type resource struct {
 	authserver.Resource
-	path  string // of the identifier, without a trailing slash; "" is the whole site
-	scope string // what a challenge asks for first
+	path     string // of the identifier, without a trailing slash; "" is the whole site
+	scope    string // what a challenge asks for first
+	networks *access.Networks
 }
 
 // resourceSet is the protected resources of one issuer. It implements authserver.Resources.
@@ -91,12 +99,14 @@ type resourceSet struct {
 	issuer string
 	all    []*resource
 	paths  *sseproxy.Paths[*resource]
+
+	authorizationServers []string // whose tokens are good here
 }
 
 // newResourceSet prepares the resources. Without any the whole site is one (RFC 9728, section 1.2:
 // a resource identifier is a URL; here the issuer's own).
 func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error) {
-	set := &resourceSet{issuer: issuer, paths: sseproxy.NewPaths[*resource]()}
+	set := &resourceSet{issuer: issuer, paths: sseproxy.NewPaths[*resource](), authorizationServers: []string{issuer}}
 	if len(configured) == 0 {
 		configured = []*Resource{{Paths: []string{"/"}}}
 	}
@@ -110,8 +120,9 @@ func newResourceSet(issuer string, configured []*Resource) (*resourceSet, error)
 				URI: issuer + path, Name: c.Name, Scopes: c.Scopes, DefaultScopes: c.challengeScope(),
 				Hierarchy: c.scopes, Policy: c.policy,
 			},
-			path:  path,
-			scope: strings.Join(c.challengeScope(), " "),
+			path:     path,
+			scope:    strings.Join(c.challengeScope(), " "),
+			networks: c.networks,
 		}
 		for _, p := range c.Paths {
 			if err := set.paths.Add(p, r); err != nil {
@@ -153,6 +164,12 @@ func (s *resourceSet) Find(indicator string) *authserver.Resource {
 		return &r.Resource
 	}
 	return nil
+}
+
+// holds reports whether address lies in r. Clients that were given an address below a resource have
+// it written into their tokens.
+func (s *resourceSet) holds(r *resource, address string) bool {
+	return address == r.URI || s.Find(address) == &r.Resource
 }
 
 // at returns the resource that was configured with path as its first one, or nil.
@@ -199,7 +216,7 @@ func (s *resourceSet) metadata(base string) *oauthmeta.ProtectedResource {
 	}
 	document := &oauthmeta.ProtectedResource{
 		Resource:               uri,
-		AuthorizationServers:   []string{s.issuer},
+		AuthorizationServers:   s.authorizationServers,
 		BearerMethodsSupported: []string{"header"},
 	}
 	switch {

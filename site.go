@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
@@ -30,6 +32,15 @@ type site struct {
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
 	machines  authserver.Machines
+	networks  *access.Networks
+	external  external.Servers
+	tokens    *access.ServiceTokens
+	realm     string // for challenges that lead nowhere
+
+	// Requests need no token: their network is all that is asked for.
+	open bool
+
+	keySet func() ([]byte, error) // where no authorization server publishes it
 
 	assertions *assertion.Signer // nil: upstreams get plain headers only
 
@@ -68,26 +79,43 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines}
+	s := &site{
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines,
+		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
+	}
+	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
+		return nil, err
+	}
 	if s.origins, err = sseproxy.NewOrigins(issuer, h.guarding.origins); err != nil {
 		return nil, err
+	}
+	binding, limits := sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer}, h.guarding.limits
+	if s.open {
+		// There are no users whom a session could be bound to, or whose streams could be counted.
+		binding.Tagger, limits.PerUser = nil, 0
 	}
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
-		Limits:       h.guarding.limits,
+		Limits:       limits,
 		Upgrades:     h.guarding.upgrades,
 		OnEnd:        streamEnded,
 		OnRefuse:     h.requestRefused,
-		BindSessions: sseproxy.Sessions{Tagger: h.runtime.ring, Tenant: issuer},
+		BindSessions: binding,
 
 		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
+		// Where no token is asked for, what stands there is the upstream's own.
+		PassAuthorization: s.open,
 	})
 	var keySet func() ([]byte, error)
-	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil {
+	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil && !s.open {
 		keySet = s.assertions.KeySet
+	}
+	if len(h.providers) == 0 {
+		s.leaveTokensTo(s.external, keySet)
+		return s, nil
 	}
 	cookies := sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")}
 	s.auth = authserver.New(authserver.Config{
@@ -155,32 +183,72 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 	return registry, nil
 }
 
-// wellKnown answers metadata requests, in every position where clients look. It reports whether the
-// path was one. On a site that is protected only in parts, other people's well-known documents are
+// leaveTokensTo makes the metadata send clients to other authorization servers. Without any there
+// are no metadata. Who calls is still told to upstreams in signed form, if they are to learn it so.
+func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, error)) {
+	s.keySet = keySet
+	s.resources.authorizationServers = servers.Issuers()
+	for _, r := range s.resources.all {
+		if len(r.Scopes) == 0 && len(servers) > 0 {
+			r.scope = servers[0].RequiredScope()
+			r.Scopes = strings.Fields(r.scope)
+		}
+	}
+}
+
+// endpoint returns what answers at one of the endpoints of our authorization server, and of the pages of people, or nil. Without
+// one, the paths of the endpoints that lie in a resource are nobody's: clients that try them learn so
+// from the answer, instead of being asked for a token there.
+func (s *site) endpoint(path string, guarded bool) http.HandlerFunc {
+	switch {
+	case s.auth != nil:
+		if endpoint := s.auth.Endpoint(path); endpoint != nil {
+			return endpoint
+		}
+		return s.portal.Endpoint(path)
+	case path == authserver.JWKSPath && s.keySet != nil:
+		return s.publishKeys
+	case guarded && strings.HasPrefix(path, "/oauth2/"):
+		return oauthmeta.WriteNotFound
+	}
+	return nil
+}
+
+// publishKeys is for upstreams that verify identity assertions.
+func (s *site) publishKeys(w http.ResponseWriter, r *http.Request) {
+	body, err := s.keySet()
+	if err != nil {
+		w.Header().Set("Retry-After", retryWhenOverloaded)
+		http.Error(w, "keys not available", http.StatusServiceUnavailable)
+		return
+	}
+	oauthmeta.WriteDocument(w, r, body)
+}
+
+// wellKnown returns what answers metadata requests, in every position where clients look, or nil where
+// path is none. On a site that is protected only in parts, other people's well-known documents are
 // none of ours.
-func (s *site) wellKnown(w http.ResponseWriter, r *http.Request, path string) bool {
+func (s *site) wellKnown(path string, guarded bool) http.HandlerFunc {
 	document, base := oauthmeta.WellKnown(path)
 	if document == oauthmeta.NotWellKnown {
-		return false
+		return nil
 	}
 	if body := s.document(document, base); body != nil {
-		oauthmeta.WriteDocument(w, r, body)
-		return true
+		return func(w http.ResponseWriter, r *http.Request) { oauthmeta.WriteDocument(w, r, body) }
 	}
 	// Other names of the two families are probes of clients; what else lies there is the site's.
 	probe := strings.HasPrefix(path, "/.well-known/oauth-") || strings.HasPrefix(path, "/.well-known/openid-")
-	if _, guarded := s.resources.paths.Match(path); !guarded && !probe {
-		return false
+	if !guarded && !probe {
+		return nil
 	}
-	oauthmeta.WriteNotFound(w, r)
-	return true
+	return oauthmeta.WriteNotFound
 }
 
 // document returns the metadata that a client asks for at base, or nil. A client that takes a
 // resource for the issuer finds the one issuer there is.
 func (s *site) document(document oauthmeta.Document, base string) []byte {
 	resource := s.resources.metadata(base)
-	if resource == nil {
+	if resource == nil || len(resource.AuthorizationServers) == 0 {
 		return nil
 	}
 	switch document {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// maxToken bounds a bearer token in bytes.
-const maxToken = 4 << 10
+// MaxToken bounds a bearer token in bytes, as we issue them and as operators choose them.
+const MaxToken = 4 << 10
 
 var (
 	// ErrNoToken means that the request has no credentials, or ones of another scheme. The answer
@@ -22,9 +22,12 @@ var (
 	ErrRepeated = errors.New("more than one Authorization header")
 )
 
-// Bearer returns the bearer token of a request (RFC 6750, section 2.1). No other carrier than the
-// Authorization header is looked at. It does not allocate.
-func Bearer(h http.Header) (token string, err error) {
+// Bearer returns the bearer token of a request (RFC 6750, section 2.1), of at most 4 KiB. No other
+// carrier than the Authorization header is looked at. It does not allocate.
+func Bearer(h http.Header) (token string, err error) { return BearerOf(h, MaxToken) }
+
+// BearerOf is Bearer for tokens of at most most bytes: those that others issue may be longer.
+func BearerOf(h http.Header, most int) (token string, err error) {
 	values := h["Authorization"]
 	switch {
 	case len(values) == 0:
@@ -40,7 +43,7 @@ func Bearer(h http.Header) (token string, err error) {
 	}
 	// RFC 9110, section 11.4: one or more spaces.
 	token = strings.TrimLeft(token, " ")
-	if len(token) > maxToken || !isToken68(token) {
+	if len(token) > most || !isToken68(token) {
 		return "", ErrMalformed
 	}
 	return token, nil

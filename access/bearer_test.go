@@ -69,7 +69,7 @@ func FuzzBearer(f *testing.F) {
 			}
 			return
 		}
-		if token == "" || len(token) > maxToken || !strings.EqualFold(strings.TrimRight(value[:len(value)-len(token)], " "), "Bearer") || !strings.HasSuffix(value, token) {
+		if token == "" || len(token) > MaxToken || !strings.EqualFold(strings.TrimRight(value[:len(value)-len(token)], " "), "Bearer") || !strings.HasSuffix(value, token) {
 			t.Errorf("%q became %q", value, token)
 		}
 		if again, err := Bearer(http.Header{"Authorization": {"Bearer " + token}}); err != nil || again != token {

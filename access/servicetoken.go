@@ -44,7 +44,7 @@ func HashServiceToken(token string) ([sha256.Size]byte, error) {
 	switch {
 	case len(token) < minServiceToken:
 		return [sha256.Size]byte{}, fmt.Errorf("shorter than %d characters; make one with: openssl rand -base64 32", minServiceToken)
-	case len(token) > maxToken || !isToken68(token):
+	case len(token) > MaxToken || !isToken68(token):
 		return [sha256.Size]byte{}, errors.New("has characters that no bearer token may have; make one with: openssl rand -base64 32")
 	case repeats(token):
 		return [sha256.Size]byte{}, errors.New("is a repetition and easy to guess; make one with: openssl rand -base64 32")

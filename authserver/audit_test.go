@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -97,9 +98,7 @@ func TestRevocationsSayWhoRevoked(t *testing.T) {
 	}
 
 	left := w.tokens()
-	w.Policy = policy(t, anyRule)
-	w.resources = &resourceList{}
-	w.Resources = w.resources
+	w.Policy = policy(t, access.Rule{Kind: access.Domain, Value: "other.example"})
 	w.refresh(left.RefreshToken).wantError(t, http.StatusBadRequest, "invalid_grant")
 	if got := w.trail.last(t); got.Type != audit.Revocation || got.By != audit.ByOperator {
 		t.Errorf("recorded %+v", got)

@@ -40,7 +40,7 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 		ID: code.Grant, User: code.User, ClientID: code.ClientID, ClientLabel: code.ClientLabel,
 		ClientName: code.ClientName, RedirectHost: code.RedirectHost, Resource: code.Resource, Scopes: code.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: code.AuthTime, ClientAddr: s.ClientAddr(r),
-		Upstream: code.Upstream,
+		Upstream: code.Upstream, Provider: code.Provider,
 	}, code.OfflineAccess)
 }
 

@@ -166,7 +166,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 		ID: sessions.NewID(), User: device.User, ClientID: client.ID, ClientLabel: client.Label(), ClientName: client.Name,
 		Resource: device.Resource, Scopes: device.Scopes,
 		CreatedAt: now, UsedAt: now, AuthTime: device.AuthTime, ClientAddr: s.ClientAddr(r),
-		Upstream: device.Upstream,
+		Upstream: device.Upstream, Provider: device.Provider,
 	}, device.OfflineAccess && client.MayRefresh())
 }
 

@@ -37,12 +37,20 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if refused := s.sameResource(form["resource"], grant.Resource); refused != nil {
 		return nil, refused
 	}
+	if s.providers[grant.Provider] == nil && grant.Provider != "" {
+		// Nobody vouches for the person any more.
+		return nil, s.endGrant(r, grant, audit.ByOperator, "identity provider "+grant.Provider+" is not configured any more")
+	}
 	person, refused := s.recheck(r, grant)
 	if refused != nil {
 		return nil, refused
 	}
 	resource := s.Resources.Find(grant.Resource)
-	if resource == nil || !s.stillAdmitted(person, resource) {
+	if resource == nil {
+		// Nothing is ended: a resource that a mistake in the configuration took away may come back.
+		return nil, invalidTarget("the resource is not served here at present")
+	}
+	if !s.stillAdmitted(person, resource) {
 		return nil, s.endGrant(r, grant, audit.ByOperator, "no longer on the allow-list")
 	}
 	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)

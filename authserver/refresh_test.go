@@ -165,7 +165,7 @@ func TestWhoLeavesTheAllowListGetsNoFurtherToken(t *testing.T) {
 		"of the resource": func(w *world) {
 			(*w.resources)[0].Policy = policy(w.t, access.Rule{Kind: access.Group, Value: "finance"})
 		},
-		"with the resource": func(w *world) { *w.resources = (*w.resources)[1:] },
+		"with their provider": func(w *world) { delete(w.providers, "oidc") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -180,6 +180,18 @@ func TestWhoLeavesTheAllowListGetsNoFurtherToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A mistake in the configuration must not sign everybody out.
+func TestAGrantOutlivesTheAbsenceOfItsResource(t *testing.T) {
+	w := newWorld(t)
+	first := w.tokens()
+	all := *w.resources
+	*w.resources = all[1:]
+	w.refresh(first.RefreshToken).wantError(t, 400, "invalid_target")
+	*w.resources = all
+	w.clock.advance(time.Hour)
+	w.refreshed(first.RefreshToken)
 }
 
 // A longer grace, configured meanwhile, must not let a token pass without the checks of a refresh.

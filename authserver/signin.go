@@ -129,6 +129,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		AuthTime:      browser.AuthTime,
 		OfflineAccess: req.OfflineAccess && client.MayRefresh(),
 		Upstream:      browser.Upstream,
+		Provider:      browser.Provider,
 	}, s.Lifetimes.Code)
 	if err != nil {
 		s.problem(w, r, s.sealingProblem(err))

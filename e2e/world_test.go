@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -82,7 +83,9 @@ func (w *world) start(site string) {
 
 func (w *world) startAs(c edge.Config) {
 	w.t.Helper()
-	c.Env = map[string]string{"OIDC_CLIENT_SECRET": clientSecret}
+	env := map[string]string{"OIDC_CLIENT_SECRET": clientSecret}
+	maps.Copy(env, c.Env)
+	c.Env = env
 	w.edge = edge.Start(w.t, c)
 	w.idp.AddClient("edge", clientSecret, w.url("/oauth2/callback"))
 }

@@ -99,7 +99,7 @@ func (v *verification) VerifySignature(ctx context.Context, token string) ([]byt
 func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, bool) {
 	header := jws.Signatures[0].Header
 	for _, key := range keys {
-		if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm {
+		if !fits(key, header) {
 			continue
 		}
 		if payload, err := jws.Verify(key.Key); err == nil {
@@ -107,6 +107,11 @@ func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, boo
 		}
 	}
 	return nil, false
+}
+
+// fits reports whether key may have made a signature with this header.
+func fits(key jose.JSONWebKey, header jose.Header) bool {
+	return (header.KeyID == "" || key.KeyID == header.KeyID) && (key.Algorithm == "" || key.Algorithm == header.Algorithm)
 }
 
 // Interface guard

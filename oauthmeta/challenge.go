@@ -9,6 +9,8 @@ import "strings"
 // place here: what it could break is removed, but it would still be somebody else's words in our
 // mouth.
 type Challenge struct {
+	// Realm names the site, where there are no metadata to name (RFC 9110, section 11.5).
+	Realm string
 	// ResourceMetadata is the absolute URL that MetadataURL returns.
 	ResourceMetadata string
 	// Scope holds the scopes that the request needs, separated by spaces.
@@ -35,6 +37,7 @@ func (c Challenge) String() string {
 		empty = false
 		b.WriteString(" " + name + `="` + value + `"`)
 	}
+	add("realm", quotable(c.Realm))
 	add("error", quotable(c.Error))
 	add("error_description", quotable(c.ErrorDescription))
 	if quotable(c.ResourceMetadata) == c.ResourceMetadata && !strings.Contains(c.ResourceMetadata, " ") {

@@ -24,6 +24,7 @@ type Code struct {
 	AuthTime      time.Time `json:"auth_time,omitzero"`
 	OfflineAccess bool      `json:"offline_access,omitempty"` // may get a refresh token
 	Upstream      ID        `json:"upstream,omitzero"`        // handed on to the grant
+	Provider      string    `json:"provider,omitempty"`       // handed on to the grant
 }
 
 type codeRecord struct {

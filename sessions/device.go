@@ -24,6 +24,7 @@ type Device struct {
 	User     User      `json:"user,omitzero"`
 	AuthTime time.Time `json:"auth_time,omitzero"`
 	Upstream ID        `json:"upstream,omitzero"`
+	Provider string    `json:"provider,omitempty"`
 	// OfflineAccess tells whether refresh tokens were agreed to.
 	OfflineAccess bool `json:"offline_access,omitempty"`
 }
@@ -105,7 +106,7 @@ func (v *Vault) FindDevice(ctx context.Context, code UserCode) (Device, error) {
 // replicas, the first one counts; the others get [ErrNotFound], as does one that comes too late.
 func (v *Vault) AllowDevice(ctx context.Context, ref DeviceRef, b Browser, offlineAccess bool) error {
 	return v.decideDevice(ctx, ref, func(d *Device) {
-		d.Decision, d.User, d.AuthTime, d.Upstream = DeviceAllowed, b.User, b.AuthTime, b.Upstream
+		d.Decision, d.User, d.AuthTime, d.Upstream, d.Provider = DeviceAllowed, b.User, b.AuthTime, b.Upstream, b.Provider
 		d.OfflineAccess = offlineAccess
 	})
 }

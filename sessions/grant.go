@@ -31,6 +31,8 @@ type Grant struct {
 	ClientAddr   string    `json:"client_addr,omitempty"`
 	// Upstream is the sign-in at the identity provider, where that can be asked about again; see [Upstream].
 	Upstream ID `json:"upstream,omitzero"`
+	// Provider is the id of the identity provider that vouched for the user, "" if none did.
+	Provider string `json:"provider,omitempty"`
 }
 
 // GrantPolicy says how long grants live.

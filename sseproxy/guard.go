@@ -49,6 +49,10 @@ type Config struct {
 	// bounds nothing.
 	Limits Limits
 
+	// PassAuthorization lets the request's Authorization header through, where it is none that was
+	// checked here. By default it ends here.
+	PassAuthorization bool
+
 	// BindSessions makes a session usable only by the user who opened it. Off without a Tagger.
 	BindSessions Sessions
 
@@ -79,6 +83,7 @@ type Guard struct {
 	headers   []IdentityHeader
 	reserved  reserved
 	upgrades  bool
+	pass      bool // Authorization
 	limits    Limits
 	sessions  *Sessions
 	onEnd     func(*Identity, error)
@@ -89,7 +94,7 @@ type Guard struct {
 func New(c Config) *Guard {
 	g := &Guard{
 		now: c.Now, streams: c.Streams, revoked: c.Revoked, grace: max(c.ExpiryGrace, 0),
-		heartbeat: c.Heartbeat, upgrades: c.Upgrades, limits: c.Limits, onEnd: c.OnEnd, onRefuse: c.OnRefuse,
+		heartbeat: c.Heartbeat, upgrades: c.Upgrades, pass: c.PassAuthorization, limits: c.Limits, onEnd: c.OnEnd, onRefuse: c.OnRefuse,
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -182,7 +187,9 @@ func (g *Guard) refuse(r *http.Request, id *Identity, reason Reason) {
 // prepare makes the client's header the upstream's.
 func (g *Guard) prepare(h http.Header, id *Identity, backing []string) {
 	// MCP authorization, "Access Token Privilege Restriction": the client's token MUST NOT go on to the upstream.
-	delete(h, "Authorization")
+	if !g.pass {
+		delete(h, "Authorization")
+	}
 	reduceConnection(h, g.upgrades)
 	clean(h, g.reserved)
 	g.setIdentity(h, id, backing)

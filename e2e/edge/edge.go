@@ -29,6 +29,7 @@ type Edge struct {
 	dir     string
 	port    int
 	secure  bool
+	servers string
 	more    string
 	env     []string
 	logs    *Logs
@@ -44,6 +45,8 @@ type Config struct {
 	Site string            // what stands inside the site's block
 	More string            // further site blocks
 	Env  map[string]string // environment of the process
+
+	Servers string // what stands in the global option of that name
 }
 
 // Start runs an edge until the test ends. Its log is attached to the test when it fails.
@@ -54,7 +57,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, more: c.More, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, more: c.More, logs: new(Logs)}
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -213,7 +216,11 @@ func (e *Edge) admin() string     { return filepath.Join(e.dir, "admin.sock") }
 
 func (e *Edge) write(site string) {
 	e.t.Helper()
-	if err := os.WriteFile(e.caddyfile(), []byte(Caddyfile(e.URL(), e.dir, site)+e.more), 0o600); err != nil {
+	text := Caddyfile(e.URL(), e.dir, site) + e.more
+	if e.servers != "" {
+		text = strings.Replace(text, "{\n", "{\n\tservers {\n\t\t"+e.servers+"\n\t}\n", 1)
+	}
+	if err := os.WriteFile(e.caddyfile(), []byte(text), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
 }

@@ -32,15 +32,18 @@ type authRequest struct {
 	subject  string
 	done     bool
 	authTime time.Time
+	audience []string // beside the client
 }
 
 // copy keeps the library's view apart from the record that a concurrent login may change.
 func (a *authRequest) copy() *authRequest { c := *a; return &c }
 
-func (a *authRequest) GetID() string                      { return a.id }
-func (a *authRequest) GetACR() string                     { return "" }
-func (a *authRequest) GetAMR() []string                   { return []string{"pwd"} }
-func (a *authRequest) GetAudience() []string              { return []string{a.request.ClientID} }
+func (a *authRequest) GetID() string    { return a.id }
+func (a *authRequest) GetACR() string   { return "" }
+func (a *authRequest) GetAMR() []string { return []string{"pwd"} }
+func (a *authRequest) GetAudience() []string {
+	return append([]string{a.request.ClientID}, a.audience...)
+}
 func (a *authRequest) GetAuthTime() time.Time             { return a.authTime }
 func (a *authRequest) GetClientID() string                { return a.request.ClientID }
 func (a *authRequest) GetNonce() string                   { return a.request.Nonce }
@@ -64,6 +67,7 @@ type client struct {
 	id, secret   string
 	redirectURIs []string
 	logoutURIs   []string
+	resource     *Resource // whose tokens it gets; nil: the provider's own
 }
 
 func (c *client) GetID() string                       { return c.id }
@@ -78,10 +82,10 @@ func (c *client) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeCode, oidc.GrantTypeRefreshToken}
 }
 func (c *client) LoginURL(id string) string           { return "/login?request=" + url.QueryEscape(id) }
-func (c *client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeBearer }
+func (c *client) AccessTokenType() op.AccessTokenType { return c.resource.tokenType() }
 func (c *client) IDTokenLifetime() time.Duration      { return tokenLife }
 func (c *client) DevMode() bool                       { return true } // plain-http redirects on loopback
-func (c *client) IsScopeAllowed(scope string) bool    { return scope == "groups" }
+func (c *client) IsScopeAllowed(scope string) bool    { return scope == "groups" || c.resource.has(scope) }
 func (c *client) ClockSkew() time.Duration            { return 0 }
 
 // IDTokenUserinfoClaimsAssertion puts the e-mail address into the ID token, as the large providers do.

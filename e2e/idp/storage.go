@@ -37,9 +37,11 @@ type storage struct {
 }
 
 type issuedToken struct {
-	subject string
-	scopes  []string
-	expires time.Time
+	subject  string
+	scopes   []string
+	audience []string
+	clientID string
+	expires  time.Time
 }
 
 func newStorage() (*storage, error) {
@@ -99,6 +101,9 @@ func (s *storage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, _ st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	req := &authRequest{id: rand.Text(), request: *r}
+	if c := s.clients[r.ClientID]; c != nil && c.resource != nil {
+		req.audience = c.resource.Audience
+	}
 	s.requests[req.id] = req
 	return req.copy(), nil
 }
@@ -144,7 +149,11 @@ func (s *storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (strin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, expires := rand.Text(), time.Now().Add(tokenLife)
-	s.tokens[id] = issuedToken{subject: r.GetSubject(), scopes: r.GetScopes(), expires: expires}
+	token := issuedToken{subject: r.GetSubject(), scopes: r.GetScopes(), audience: r.GetAudience(), expires: expires}
+	if request, ok := r.(op.AuthRequest); ok {
+		token.clientID = request.GetClientID()
+	}
+	s.tokens[id] = token
 	return id, expires, nil
 }
 

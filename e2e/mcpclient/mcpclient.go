@@ -33,6 +33,9 @@ type Options struct {
 	HTTP   *http.Client  // nil: a new one
 	Header http.Header   // added to every request to the MCP endpoint
 	Token  *oauth2.Token // an access token from an earlier session, instead of signing in
+	// ClientID and ClientSecret are those of a client that the authorization server knows already;
+	// "": the client registers itself.
+	ClientID, ClientSecret string
 	// RedirectURI is where the browser ends; "": RedirectURI.
 	RedirectURI string
 	// OAuth takes the place of the authorization code flow.
@@ -143,7 +146,7 @@ func (c *Client) oauthHandler(o Options, client *http.Client) (auth.OAuthHandler
 	if o.Token != nil {
 		initial = oauth2.StaticTokenSource(o.Token)
 	}
-	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+	config := &auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName:              "End-to-end client",
 			RedirectURIs:            []string{redirectURI},
@@ -173,7 +176,14 @@ func (c *Client) oauthHandler(o Options, client *http.Client) (auth.OAuthHandler
 		NewTokenSource: func(ctx context.Context, cfg *oauth2.Config, t *oauth2.Token) (oauth2.TokenSource, error) {
 			return &recording{next: cfg.TokenSource(ctx, t), client: c}, nil
 		},
-	})
+	}
+	if o.ClientID != "" {
+		config.DynamicClientRegistrationConfig = nil
+		config.PreregisteredClient = &oauthex.ClientCredentials{
+			ClientID: o.ClientID, ClientSecretAuth: &oauthex.ClientSecretAuth{ClientSecret: o.ClientSecret},
+		}
+	}
+	return auth.NewAuthorizationCodeHandler(config)
 }
 
 // AuthorizationError is an error the authorization server sent to the redirect URI.
