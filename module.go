@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
@@ -42,6 +43,7 @@ func init() {
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
+// `/my`, `/my/tokens` | each person's own page; see `portal`
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -81,6 +83,9 @@ type Handler struct {
 	clients   clientSettings
 	guarding  guardSettings
 	logger    *zap.Logger
+	audit     audit.Recorder
+	denials   audit.Sampler
+	uses      audit.Sampler // of tokens that are of no grant
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
@@ -105,6 +110,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
@@ -186,6 +192,9 @@ func (h *Handler) complete() error {
 	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
+	if err := checkPortal(h.Portal); err != nil {
+		return err
+	}
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
@@ -232,6 +241,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !s.networks.Admits(clientAddr(r)):
+		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
 		document(w, r)
@@ -246,7 +256,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		endpoint(w, r)
-		hideFromAccessLog(w, r, path)
+		if s.portal.Endpoint(path) == nil {
+			hideFromAccessLog(w, r, path)
+		}
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)

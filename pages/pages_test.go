@@ -63,6 +63,34 @@ var kinds = []struct {
 		v.Link = "/my"
 		WriteMessage(w, r, http.StatusOK, v)
 	}},
+	{"own page", func(w http.ResponseWriter, r *http.Request, text string) {
+		WritePortal(w, r, http.StatusOK, filled[Portal](text))
+	}},
+	{"own page with nothing on it", func(w http.ResponseWriter, r *http.Request, text string) {
+		WritePortal(w, r, http.StatusOK, Portal{Action: "/my", SiteName: text, Account: text})
+	}},
+	{"own page of somebody with applications of each kind", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Portal](text)
+		for _, origin := range []AppOrigin{VerifiedHost, SetUpByOperator} {
+			app := filled[ConnectedApp](text)
+			app.Origin = origin
+			v.Apps = append(v.Apps, app)
+		}
+		v.Browsers = append(v.Browsers, SignedInBrowser{UserAgent: text, This: true})
+		WritePortal(w, r, http.StatusOK, v)
+	}},
+	{"tokens", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Tokens](text)
+		v.Resources = append(v.Resources, TokenResource{URI: text, Chosen: true})
+		v.Scopes = append(v.Scopes, TokenScope{Name: text, Chosen: true})
+		WriteTokens(w, r, http.StatusOK, v)
+	}},
+	{"no tokens", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteTokens(w, r, http.StatusOK, Tokens{SiteName: text})
+	}},
+	{"new token", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteMinted(w, r, filled[MintedToken](text))
+	}},
 	{"leaving", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Leaving](text)
 		v.Target = "cursor://callback?code=" + url.QueryEscape(text)

@@ -22,6 +22,7 @@ const (
 	UserToken                      // token that a person made for scripts; see [PersonalToken]
 	ChoiceTicket                   // hidden field of the page that asks for an identity provider
 	LogoutTicket                   // hidden field of the page that signs out
+	PortalTicket                   // hidden field of a person's own page
 	DeviceCode                     // what a device without a browser polls with
 	Record                         // value at rest in the store; binary, without a prefix
 	kindCount
@@ -44,6 +45,7 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	UserToken:          {"mcput_", "user token"},
 	ChoiceTicket:       {"mcpch_", "choice ticket"},
 	LogoutTicket:       {"mcplo_", "logout ticket"},
+	PortalTicket:       {"mcppt_", "portal ticket"},
 	DeviceCode:         {"mcpdc_", "device code"},
 	Record:             {"", "record"},
 }
