@@ -23,7 +23,11 @@ const maxTrust = 24 * time.Hour
 // errAudience and errNotAdmitted; any other one means that nobody has made it.
 func (h *Handler) authenticate(r *http.Request, s *site, res *resource, token string, c *caller) error {
 	if s.auth != nil && (strings.HasPrefix(token, sessions.AccessToken.Prefix()) || strings.HasPrefix(token, sessions.UserToken.Prefix())) {
-		return h.ownToken(r.Context(), s, res, token, &c.access)
+		err := h.ownToken(r.Context(), s, res, token, &c.access)
+		if strings.HasPrefix(token, sessions.UserToken.Prefix()) {
+			c.credential = c.access.ClientID
+		}
+		return err
 	}
 	err := s.serviceToken(token, res, clientAddr(r), time.Now(), c)
 	if errors.Is(err, access.ErrUnknownToken) && s.external != nil {
@@ -89,6 +93,7 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
+	c.credential = t.Name
 	return nil
 }
 
@@ -99,9 +104,6 @@ func (s *site) externalToken(ctx context.Context, token string, res *resource, n
 		return err
 	}
 	email, groups := t.User.VerifiedEmail(), strings.Join(t.User.Groups, ",")
-	if !s.admitsPerson(res, email, groups) {
-		return errNotAdmitted
-	}
 	expires := now.Add(maxTrust)
 	if !t.ExpiresAt.IsZero() && t.ExpiresAt.Before(expires) {
 		expires = t.ExpiresAt
@@ -110,6 +112,9 @@ func (s *site) externalToken(ctx context.Context, token string, res *resource, n
 		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: t.Scope,
 		UserIssuer: t.User.Issuer, Subject: t.User.Subject, Email: email, Name: t.User.Name, Groups: groups,
 		ClientID: t.ClientID, ClientName: t.ClientID,
+	}
+	if !s.admitsPerson(res, email, groups) {
+		return errNotAdmitted // whoever it is, the log says so
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func init() {
 const (
 	sharedWords = "oidc, github, local, dev, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
 		"store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
-		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, " + guardWords
+		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, portal, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
 
@@ -105,6 +105,8 @@ const (
 //	    browser_session_lifetime <duration>
 //	    recheck_interval         <duration>
 //	    recheck_grace            <duration>
+//
+//	    portal <path>|off
 //
 //	    client_lifetimes <client id | host> {
 //	        access_token_lifetime  <duration>
@@ -210,6 +212,11 @@ func (h *Handler) unmarshal(d *caddyfile.Dispenser) error {
 	if _, err := h.Options.lifetimes(); err != nil {
 		return directive.WrapErr(err)
 	}
+	if resources, err := newResourceSet(noIssuer, h.Resources); err == nil {
+		if err := h.clearOfResources(resources, h.portalPath()); err != nil {
+			return directive.WrapErr(err)
+		}
+	}
 	return nil
 }
 
@@ -296,6 +303,8 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		}
 		o.StoreRaw = caddyconfig.JSONModuleObject(module, "store", store, nil)
 		return true, nil
+	case "portal":
+		return true, parsePortal(d, &o.Portal)
 	case "client_lifetimes":
 		c, err := parseClientLifetimes(d)
 		if err != nil {

@@ -12,6 +12,9 @@ import (
 type caller struct {
 	access sessions.Access
 	call   sseproxy.Call
+
+	// By what name the token is listed, if it is of no grant: a service token or one that a person made.
+	credential string
 }
 
 func (c *caller) identify(res *resource) {

@@ -12,7 +12,7 @@ import (
 )
 
 // Credentials puts a credential of each person on the requests that reach the upstream of a resource.
-// People give it at `/my/credentials`: a token that they type in, or an account that they connect. Calls
+// People give it on their own page, below `/credentials`: a token that they type in, or an account that they connect. Calls
 // of people who have given none are answered with an error that names that page.
 type Credentials struct {
 	// The request header that carries it. What clients send under that name is removed. Caddy's debug
@@ -116,6 +116,9 @@ func (h *Handler) checkCredentials() error {
 		if len(h.providers) == 0 {
 			return fmt.Errorf("resource %s: %w", r.Paths[0], errCredentialsWithoutSignIn)
 		}
+		if h.portalPath() == "" {
+			return fmt.Errorf("resource %s: %w", r.Paths[0], errCredentialsWithoutPage)
+		}
 		name := r.Credentials.header.Name
 		for _, other := range h.IdentityAssertion.identityHeaders() {
 			if strings.EqualFold(other.Name, name) {
@@ -130,6 +133,7 @@ func (h *Handler) checkCredentials() error {
 	return nil
 }
 
-var errCredentialsWithoutSignIn = errors.New("credentials are given by people who sign in on this site; add oidc, github or local")
-
-var errCredentialsOverPage = errors.New("people give their credentials at /my/credentials; serve the MCP server at another path")
+var (
+	errCredentialsWithoutPage   = errors.New("credentials are given on people's own page; take out \"portal off\"")
+	errCredentialsWithoutSignIn = errors.New("credentials are given by people who sign in on this site; add oidc, github or local")
+)

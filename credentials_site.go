@@ -2,7 +2,6 @@ package mcpauth
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -11,55 +10,60 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
-// credentialsPath is where people give their credentials.
-const credentialsPath = "/my/credentials"
+// credentialsPath is where people give credentials, below the path of their own page.
+const credentialsPath = "/credentials"
 
-// setCredentials prepares the resources of s whose upstreams want credentials of people, and the page
-// where they give them. It does no I/O.
-func (h *Handler) setCredentials(s *site) error {
-	recorder := collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")})
-	keeper := credentials.New(credentials.Config{
-		Vault: s.vault, Audit: recorder, Logger: h.logger, Now: time.Now,
-	})
-	var servers []page.Server
+// setCredentials prepares the resources of s whose upstreams want credentials of people. It does no I/O.
+func (h *Handler) setCredentials(s *site) {
+	keeper := credentials.New(credentials.Config{Vault: s.vault, Audit: h.audit, Logger: h.logger, Now: time.Now})
 	for i, c := range h.Resources {
 		if c.Credentials == nil {
 			continue
 		}
 		res := s.resources.all[i]
-		upstream := &credentials.Upstream{
-			Resource: res.URI, Name: res.Name, Header: c.Credentials.header, Hint: c.Credentials.Hint,
-			OAuth: c.Credentials.oauth, RedirectURI: s.issuer + page.CallbackPath(res.path),
-		}
 		res.credentials = &credentials.Guard{
-			Keeper: keeper, Upstream: upstream, Page: s.issuer + credentialsPath, Snapshot: routeGroups,
-			Refused: func() { collectors.Refused(string(reasonCredential)) },
+			Keeper: keeper,
+			Upstream: &credentials.Upstream{
+				Resource: res.URI, Name: res.Name, Header: c.Credentials.header, Hint: c.Credentials.Hint,
+				OAuth: c.Credentials.oauth, RedirectURI: s.issuer + page.CallbackPath(res.path),
+			},
+			Page:     s.issuer + h.portalPath() + credentialsPath,
+			Snapshot: routeGroups,
+			Refused:  func() { collectors.Refused(string(reasonCredential)) },
 		}
-		servers = append(servers, page.Server{ID: res.path, Upstream: upstream, Allows: func(u sessions.User) bool {
+	}
+}
+
+// credentialsPage makes the page where people give credentials, or nil if no upstream wants any.
+func (h *Handler) credentialsPage(s *site, cookies sessions.Cookies) *page.Page {
+	var keeper *credentials.Keeper
+	var servers []page.Server
+	for _, res := range s.resources.all {
+		if res.credentials == nil {
+			continue
+		}
+		keeper = res.credentials.Keeper
+		servers = append(servers, page.Server{ID: res.path, Upstream: res.credentials.Upstream, Allows: func(u sessions.User) bool {
 			return s.admitsPerson(res, u.Email, strings.Join(u.Groups, ","))
 		}})
 	}
 	if len(servers) == 0 {
 		return nil
 	}
-	if res, covered := s.resources.paths.Match(credentialsPath); covered && res.path != "" {
-		return fmt.Errorf("resource %s: %w", res.path, errCredentialsOverPage)
-	}
-	s.credentials = page.New(page.Config{
-		Path:   credentialsPath,
-		Keeper: keeper, Servers: servers, Visitors: s.auth, Vault: s.vault,
-		SiteName: h.siteName(s.issuer), SignOut: authserver.LogoutPath,
-		ClientAddr: clientAddr, Audit: recorder, Logger: h.logger, Now: time.Now,
+	return page.New(page.Config{
+		Path: h.portalPath() + credentialsPath, HomePath: h.portalPath(), TokensPath: h.portalPath() + "/tokens",
+		Keeper: keeper, Servers: servers, Vault: s.vault,
+		Forms:   forms.Forms{Origin: s.issuer, Vault: s.vault, Cookies: cookies},
+		Session: s.auth.Session, SignIn: s.auth.AskSignIn, ClientAddr: clientAddr,
+		SiteName: h.siteName(s.issuer), Audit: h.audit, Logger: h.logger, Now: time.Now,
 	})
-	return nil
 }
 
 // credentialed returns what serves a request of c behind the guard: next, or next with c's own credential
@@ -100,6 +104,3 @@ func routeGroups(r *http.Request) (restore func()) {
 		maps.Copy(groups, before)
 	}
 }
-
-// Interface guards
-var _ page.Visitors = (*authserver.Server)(nil)

@@ -16,6 +16,9 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
+// ownCredentials is where people give credentials on a site that is ours in parts.
+const ownCredentials = "/oauth2/my/credentials"
+
 // newCredentialHandler wants a token of each person at /github and in another header at /forge, and none
 // at /linear.
 func newCredentialHandler(t *testing.T) *Handler {
@@ -80,11 +83,11 @@ var ticketOfPage = regexp.MustCompile(`name="ticket" value="([^"]+)"`)
 // give stores a token on the page.
 func give(t *testing.T, h *Handler, cookies []*http.Cookie, server, secret string) {
 	t.Helper()
-	match := ticketOfPage.FindStringSubmatch(browse(t, h, cookies, credentialsPath, nil).Body.String())
+	match := ticketOfPage.FindStringSubmatch(browse(t, h, cookies, ownCredentials, nil).Body.String())
 	if match == nil {
 		t.Fatal("the page has no ticket")
 	}
-	w := browse(t, h, cookies, credentialsPath, url.Values{"ticket": {match[1]}, "server": {server}, "action": {"store"}, "credential": {secret}})
+	w := browse(t, h, cookies, ownCredentials, url.Values{"ticket": {match[1]}, "id": {server}, "do": {"store"}, "credential": {secret}})
 	if w.Code != http.StatusSeeOther {
 		t.Fatalf("storing: %d %s", w.Code, w.Body)
 	}
@@ -131,7 +134,7 @@ func TestAPersonsCredentialReachesItsUpstreamAndNoOther(t *testing.T) {
 		}
 	}
 	w, got, err := callTool(t, h, "/github", h.token(t, testIssuer+"/github", func(a *sessions.Access) { a.Subject = "bob" }))
-	if err != nil || got != nil || w.Code != 200 || !strings.Contains(w.Body.String(), testIssuer+credentialsPath) {
+	if err != nil || got != nil || w.Code != 200 || !strings.Contains(w.Body.String(), testIssuer+ownCredentials) {
 		t.Errorf("somebody else: %d %s, %v", w.Code, w.Body, err)
 	}
 }
@@ -175,20 +178,25 @@ func TestSomebodyWhoHasLeftCannotUseTheirCredential(t *testing.T) {
 	}
 	gone := person
 	gone.Email = "alice@gone.example"
-	if w := browse(t, h, signIn(t, h, gone), credentialsPath, nil); w.Code != http.StatusForbidden {
-		t.Errorf("the page: %d", w.Code)
+	if w := browse(t, h, signIn(t, h, gone), ownCredentials, nil); strings.Contains(w.Body.String(), "Your credentials") {
+		t.Errorf("the page: %d %s", w.Code, w.Body)
 	}
 }
 
 func TestThePageIsThereOnlyWhereItIsNeeded(t *testing.T) {
 	h := newTestHandler(t, &Resource{Paths: []string{"/github"}})
-	r, _ := request(http.MethodGet, testIssuer+credentialsPath, nil)
+	r, _ := request(http.MethodGet, testIssuer+ownCredentials, nil)
 	if _, _, got := serve(t, h, r); got == nil {
 		t.Error("a site without credentials answers the path itself")
 	}
 	h = newCredentialHandler(t)
-	if w := browse(t, h, nil, credentialsPath, nil); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Connect an application") {
-		t.Errorf("%d %s", w.Code, w.Body)
+	for path, want := range map[string]string{ownCredentials: "Your credentials", "/oauth2/my": ownCredentials, "/oauth2/my/tokens": ownCredentials} {
+		if w := browse(t, h, nil, path, nil); w.Code != http.StatusOK || strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s for nobody: %d %s", path, w.Code, w.Body)
+		}
+		if w := browse(t, h, signIn(t, h, person), path, nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }
 
@@ -201,15 +209,13 @@ func TestTheCallbackIsKeptOutOfTheAccessLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newTestHandler(t, resources...)
-	for _, path := range []string{"/oauth2/connect/linear/callback?code=secret&state=x", credentialsPath} {
-		r, _ := request(http.MethodGet, testIssuer+path, nil)
-		w := httptest.NewRecorder()
-		if err := h.ServeHTTP(w, r, new(upstream)); err != nil || w.Code != http.StatusForbidden {
-			t.Errorf("%s: %d, %v", path, w.Code, err)
-		}
-		if skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); !skip {
-			t.Errorf("%s is written to the access log", path)
-		}
+	r, _ := request(http.MethodGet, testIssuer+"/oauth2/connect/linear/callback?code=secret&state=x", nil)
+	w := httptest.NewRecorder()
+	if err := h.ServeHTTP(w, r, new(upstream)); err != nil || w.Code != http.StatusForbidden {
+		t.Errorf("%d, %v", w.Code, err)
+	}
+	if skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); !skip {
+		t.Error("it is written to the access log")
 	}
 }
 
@@ -225,7 +231,8 @@ func TestValidateCredentials(t *testing.T) {
 		{"a secret whose variable is not set", oauth("client_secret {env.TEST_UNSET}"), "env.TEST_UNSET"},
 		{"a header that says who calls", site + "resource /a {\ncredentials {\nheader X-Forwarded-User\n}\n}\n", "who is calling"},
 		{"the header of the assertion", site + "identity_assertion\nresource /a {\ncredentials {\nheader X-Mcp-Identity\n}\n}\n", "who is calling"},
-		{"a resource over the page", site + "resource /my {\ncredentials\n}\n", "/my/credentials"},
+		{"a resource over the page", site + "portal /my\nresource /my {\ncredentials\n}\n", "portal /my lies in"},
+		{"no page", site + "portal off\nresource /a {\ncredentials\n}\n", "portal off"},
 		{"nobody signs in", "issuer https://mcp.example.com\nauthorization_server https://as.example.com {\naudience a\n}\nallow any\nresource /a {\ncredentials\n}\n", "sign in on this site"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,6 +18,15 @@ import (
 // its bearer token was issued for exactly that resource, has not expired, was not revoked, and belongs
 // to somebody whom the allow-lists still admit. It touches no store.
 func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, next caddyhttp.Handler) error {
+	c := new(caller)
+	err := h.guard(w, r, s, res, path, c, next)
+	if err != nil {
+		h.recordDenied(r, res, c, err)
+	}
+	return err
+}
+
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
@@ -39,7 +48,6 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 		oauthmeta.WritePreflight(w, resourceMethods)
 		return nil
 	}
-	c := new(caller)
 	c.call.AllowOrigin = origin
 	if s.open {
 		return h.pass(w, r, s, res, path, c, next)
@@ -102,5 +110,6 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
+	h.recordUse(r, c)
 	return s.guard.ServeCall(w, r, &c.call, s.credentialed(c, res, next))
 }

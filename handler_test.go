@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -40,7 +41,7 @@ func newTestHandler(tb testing.TB, resources ...*Resource) *Handler {
 	if err := rt.load(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
-	h := &Handler{Resources: resources, runtime: rt, logger: zap.NewNop()}
+	h := &Handler{Resources: resources, runtime: rt, logger: zap.NewNop(), audit: audit.Discard{}}
 	h.providers = []identity.Provider{local}
 	h.policy = policy
 	if h.lifetimes, err = h.Options.lifetimes(); err != nil {

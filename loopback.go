@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 )
 
 var (
@@ -72,6 +74,7 @@ func (h *Handler) refuseOutsiders(w http.ResponseWriter, r *http.Request) bool {
 	if err == nil {
 		return false
 	}
+	h.recordDenial(r, reasonOutsider, audit.Event{})
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "mcp_auth: this site is in development mode, which lets in everybody who asks and so answers on "+
 		"this computer only: "+err.Error()+".\nTo serve others, let people sign in: replace \"dev\" by \"oidc\" or \"local\".",

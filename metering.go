@@ -30,13 +30,14 @@ const (
 	reasonBody         sseproxy.Reason = "body_too_large"
 	reasonUnavailable  sseproxy.Reason = "unavailable"
 	reasonCredential   sseproxy.Reason = "no_credential"
+	reasonOutsider     sseproxy.Reason = "not_this_computer"
 )
 
 // turnAway counts a refusal and makes the error of it. What the answer says beyond the status is set by
 // then; an error lets handle_errors add a body.
 func turnAway(reason sseproxy.Reason, status int, err error) error {
 	collectors.Refused(string(reason))
-	return caddyhttp.Error(status, err)
+	return caddyhttp.Error(status, denied{reason, err})
 }
 
 // turnAwayFor is turnAway for a request that must not mean anything to the upstream.
@@ -46,8 +47,6 @@ func turnAwayFor(w http.ResponseWriter, refusal *sseproxy.Refusal) error {
 	}
 	return turnAway(refusal.Reason, refusal.Status, refusal)
 }
-
-func requestRefused(_ *sseproxy.Identity, reason sseproxy.Reason) { collectors.Refused(string(reason)) }
 
 func streamEnded(_ *sseproxy.Identity, cause error) {
 	collectors.StreamEnded(streamCause(cause))

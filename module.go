@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
@@ -42,7 +43,8 @@ func init() {
 // `/oauth2/token`, `/oauth2/revoke`, `/oauth2/register`, `/oauth2/device_authorization` | the client
 // `/oauth2/introspect` | the client, and upstreams that ask about tokens
 // `/oauth2/jwks` | upstreams that verify identity assertions
-// `/my/credentials`, `/oauth2/connect/<resource>/callback` | people whose credentials upstreams get
+// `/my`, `/my/tokens` | each person's own page; see `portal`
+// `/my/credentials`, `/oauth2/connect/<resource>/callback` | the same, where upstreams want credentials of people
 //
 // Once a request has passed, these placeholders are set:
 //
@@ -82,6 +84,9 @@ type Handler struct {
 	clients   clientSettings
 	guarding  guardSettings
 	logger    *zap.Logger
+	audit     audit.Recorder
+	denials   audit.Sampler
+	uses      audit.Sampler // of tokens that are of no grant
 
 	fixed   *site // of the configured issuer
 	derived derivedSites
@@ -106,6 +111,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
 	}
@@ -193,6 +199,9 @@ func (h *Handler) complete() error {
 	if err := h.IdentityAssertion.check(); err != nil {
 		return err
 	}
+	if err := checkPortal(h.Portal); err != nil {
+		return err
+	}
 	if h.guarding, err = h.Options.settings(); err != nil {
 		return err
 	}
@@ -239,6 +248,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !s.networks.Admits(clientAddr(r)):
+		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
 		document(w, r)
@@ -253,7 +263,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		endpoint(w, r)
-		hideFromAccessLog(w, r, path)
+		if s.portal.Endpoint(path) == nil {
+			hideFromAccessLog(w, r, path)
+		}
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)

@@ -87,6 +87,11 @@ type Options struct {
 	// Default: `10m`.
 	LoginLifetime caddy.Duration `json:"login_lifetime,omitempty"`
 
+	// The path of each person's own page: which clients act for them, where they are signed in, the
+	// tokens they have made, and a way to end each. `off` for none. Default: `/my`, or `/oauth2/my`
+	// where only some paths of the site are protected and the others are somebody else's.
+	Portal string `json:"portal,omitempty"`
+
 	// How long a browser stays signed in, so that connecting another client needs no new sign-in.
 	// Default: `12h`.
 	BrowserSessionLifetime caddy.Duration `json:"browser_session_lifetime,omitempty"`
@@ -240,6 +245,9 @@ func (o *Options) inherit(d *Options) {
 	}
 	if len(o.keys) == 0 {
 		o.keys = d.keys
+	}
+	if o.Portal == "" {
+		o.Portal = d.Portal
 	}
 	if o.Clients == nil {
 		o.Clients = d.Clients

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 )
 
 // newModeHandler makes a handler without providers from the lines of an mcp_auth block, on a memory
@@ -18,7 +20,7 @@ func newModeHandler(tb testing.TB, block string) *Handler {
 	tb.Helper()
 	d := caddyfile.NewTestDispenser("mcp_auth {\n" + block + "\n}")
 	d.Next()
-	h := &Handler{logger: zap.NewNop()}
+	h := &Handler{logger: zap.NewNop(), audit: audit.Discard{}}
 	if err := h.unmarshal(d); err != nil {
 		tb.Fatal(err)
 	}

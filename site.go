@@ -13,11 +13,11 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/portal"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -28,6 +28,7 @@ type site struct {
 	resources *resourceSet
 	policy    *access.Policy
 	auth      *authserver.Server
+	portal    *portal.Portal // nil: people have no page of their own
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
@@ -52,6 +53,9 @@ type site struct {
 func (h *Handler) newSite(issuer string) (*site, error) {
 	resources, err := newResourceSet(issuer, h.Resources)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.clearOfResources(resources, h.portalPath()); err != nil {
 		return nil, err
 	}
 	introspectors, err := h.resourceServers(resources)
@@ -100,7 +104,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Limits:       limits,
 		Upgrades:     h.guarding.upgrades,
 		OnEnd:        streamEnded,
-		OnRefuse:     requestRefused,
+		OnRefuse:     h.requestRefused,
 		BindSessions: binding,
 
 		IdentityHeaders: h.IdentityAssertion.identityHeaders(),
@@ -115,6 +119,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		s.leaveTokensTo(s.external, keySet)
 		return s, nil
 	}
+	cookies := sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")}
 	s.auth = authserver.New(authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
@@ -122,7 +127,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Providers:     h.providers,
 		Policy:        h.policy,
 		Vault:         vault,
-		Cookies:       sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")},
+		Cookies:       cookies,
+		OwnPage:       h.portalPath(),
 		Lifetimes:     h.lifetimes,
 		CallbackPaths: callbacks,
 		Domains:       h.domains,
@@ -139,14 +145,14 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 
 		ClientAddr: clientAddr,
 		SiteName:   h.siteName(issuer),
-		Audit:      collectors.Recorder(audit.Log{Logger: h.logger.Named("audit")}),
+		Audit:      h.audit,
 		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
 	})
-	if err := h.setCredentials(s); err != nil {
-		return nil, err
-	}
+	h.setCredentials(s)
+	s.credentials = h.credentialsPage(s, cookies)
+	s.portal = h.newPortal(s, cookies) // which leads there
 	document := s.auth.Metadata()
 	if s.metadata, err = json.Marshal(document); err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
@@ -194,13 +200,16 @@ func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, er
 	}
 }
 
-// endpoint returns what answers at one of the endpoints of our authorization server, or nil. Without
+// endpoint returns what answers at one of the endpoints of our authorization server, and of the pages of people, or nil. Without
 // one, the paths of the endpoints that lie in a resource are nobody's: clients that try them learn so
 // from the answer, instead of being asked for a token there.
 func (s *site) endpoint(path string, guarded bool) http.HandlerFunc {
 	switch {
 	case s.auth != nil:
-		if endpoint := s.auth.Endpoint(path); endpoint != nil || s.credentials == nil {
+		if endpoint := s.auth.Endpoint(path); endpoint != nil {
+			return endpoint
+		}
+		if endpoint := s.portal.Endpoint(path); endpoint != nil {
 			return endpoint
 		}
 		return s.credentials.Endpoint(path)

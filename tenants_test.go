@@ -68,6 +68,12 @@ func TestNothingOfOneTenantOpensAnythingAtAnother(t *testing.T) {
 			into.deviceCode = from.deviceCode
 		}, (*visitor).polls},
 		{"a code that a device shows", asked, func(into, from *holdings) { into.userCode = from.userCode }, (*visitor).typesCode},
+		{"a session cookie at a person's own page", signedIn, swapCookie("mcp_auth_session"), (*visitor).seesOwnPage},
+		{"a ticket of a person's own page", signedIn, func(into, from *holdings) { into.ownTicket = from.ownTicket }, (*visitor).makesToken},
+		{"a ticket of a person's own page and its cookie", signedIn, func(into, from *holdings) {
+			into.ownTicket = from.ownTicket
+			swapCookie("mcp_auth_consent")(into, from)
+		}, (*visitor).makesToken},
 		{"an MCP session", connected, func(into, from *holdings) { into.session = from.session }, (*visitor).resumes},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -120,7 +126,11 @@ func TestOneTenantRevokesNothingOfAnother(t *testing.T) {
 // The same person, in the words of the same provider, has a list at each tenant.
 func TestEachTenantListsItsOwn(t *testing.T) {
 	onEachStore(t, func(t *testing.T, pair [2]*Handler) {
-		user := sessions.User{Issuer: "local", Subject: newVisitor(t, pair[0]).reach(connected).subject()}
+		visitor := newVisitor(t, pair[0]).reach(connected)
+		if !visitor.makesToken() {
+			t.Fatal("making a token failed")
+		}
+		user := sessions.User{Issuer: "local", Subject: visitor.subject()}
 		for i, want := range []int{1, 0} {
 			vault := pair[i].fixed.vault
 			grants, err := vault.ListGrants(t.Context(), user.Key())
@@ -130,6 +140,18 @@ func TestEachTenantListsItsOwn(t *testing.T) {
 			approvals, err := vault.ListApprovals(t.Context(), user.Key())
 			if err != nil || len(approvals) != want {
 				t.Errorf("%s lists %d approvals, %v, want %d", vault.Tenant, len(approvals), err, want)
+			}
+			tokens, err := vault.ListUserTokens(t.Context(), user.Key())
+			if err != nil || len(tokens) != want {
+				t.Errorf("%s lists %d tokens, %v, want %d", vault.Tenant, len(tokens), err, want)
+			}
+			browsers, err := vault.ListBrowsers(t.Context(), user.Key())
+			if err != nil || len(browsers) != want {
+				t.Errorf("%s lists %d browsers, %v, want %d", vault.Tenant, len(browsers), err, want)
+			}
+			signIns, err := vault.ListSignIns(t.Context(), user.Key())
+			if err != nil || len(signIns) != want {
+				t.Errorf("%s lists %d sign-ins, %v, want %d", vault.Tenant, len(signIns), err, want)
 			}
 		}
 	})

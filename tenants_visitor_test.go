@@ -55,6 +55,7 @@ type holdings struct {
 	access, refresh        string
 	session                string // MCP session
 	deviceCode, userCode   string
+	ownTicket              string // of the person's own page
 	cookies                map[string]string
 }
 
@@ -107,6 +108,9 @@ func (v *visitor) reach(to stage) *visitor {
 		}
 		if stage(s) == signedIn && !v.approvesAnotherClient() {
 			v.t.Fatalf("%s: approving another client failed", v.issuer)
+		}
+		if stage(s) == signedIn && !v.seesOwnPage() {
+			v.t.Fatalf("%s: opening the own page failed", v.issuer)
 		}
 	}
 	if to == connected && !v.opensSession() {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -23,7 +24,7 @@ func (s *Server) unasked(w http.ResponseWriter, r *http.Request, client *clients
 	case err != nil:
 		s.problem(w, r, *s.internalProblem("loading an approval", err))
 		return true
-	case approved && earlyData(r):
+	case approved && forms.EarlyData(r):
 		// Whoever records the request could send it again (RFC 8470, section 5.2).
 		s.problem(w, r, problem{status: http.StatusTooEarly, text: "Please reload this page."})
 		return true

@@ -7,7 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -23,7 +25,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		var err error
-		if params, err = parseParameters(r.URL.RawQuery); err != nil {
+		if params, err = forms.Parse(r.URL.RawQuery); err != nil {
 			malformed = invalidRequest("the query is not valid form encoding")
 		}
 	case http.MethodPost:
@@ -76,6 +78,9 @@ func (s *Server) identifyClient(r *http.Request, params url.Values) (*clients.Cl
 		redirectURI = client.RedirectURIs[0] // RFC 6749, section 3.1.2.3
 	}
 	if !client.Redirect(redirectURI) {
+		s.recordSampled(r, audit.Event{
+			Type: audit.Consent, Reason: "redirect URI is not registered", ClientID: client.Label(), ClientName: client.Name,
+		})
 		return nil, "", &wrongRedirect
 	}
 	return client, redirectURI, nil
@@ -112,7 +117,7 @@ func (s *Server) clientOf(r *http.Request, req request) (*clients.Client, *probl
 // checkRequest decides everything that may be answered by redirecting to the client.
 func (s *Server) checkRequest(params url.Values, client *clients.Client, redirectURI string) (request, *oauthError) {
 	none := request{}
-	if repeated(params) {
+	if forms.Repeated(params, "resource") {
 		return none, invalidRequest("a parameter is given more than once")
 	}
 	// A parameter without a value is one that was left out (RFC 6749, section 3.1).

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -38,7 +39,7 @@ func (s *Server) automatically(w http.ResponseWriter, r *http.Request, client *c
 	if _, err := s.Policy.Check(user); err != nil {
 		return false // the sign-in tells why
 	}
-	if earlyData(r) {
+	if forms.EarlyData(r) {
 		s.problem(w, r, problem{status: http.StatusTooEarly, text: "Please reload this page."})
 		return true
 	}

@@ -3,11 +3,11 @@ package authserver
 import (
 	"errors"
 	"net/http"
-	"net/url"
 
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
@@ -20,17 +20,20 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, problem{status: http.StatusMethodNotAllowed, text: "This address takes a redirect of the identity provider only.", advice: startAgain})
 		return
 	}
-	if earlyData(r) {
+	if forms.EarlyData(r) {
 		s.problem(w, r, problem{status: http.StatusTooEarly, text: "Please reload this page."})
 		return
 	}
-	params, err := parseParameters(r.URL.RawQuery)
-	if err != nil || repeatedAny(params) {
+	params, err := forms.Parse(r.URL.RawQuery)
+	if err != nil || forms.Repeated(params) {
 		s.problem(w, r, unreadableRequest)
 		return
 	}
 	state := params.Get("state")
 	if trouble := s.startedHere(r, state); trouble != nil {
+		if trouble == &staleTicket {
+			s.recordSampled(r, audit.Event{Type: audit.SignIn, Reason: "callback of a sign-in that this browser did not start"})
+		}
 		s.problem(w, r, *trouble)
 		return
 	}
@@ -63,6 +66,10 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 	case errors.Is(err, identity.ErrDenied):
 		event.Reason = "the provider or the person declined"
 		s.Audit.Record(r.Context(), event)
+		if l.Request.OwnPage {
+			s.problem(w, r, notSignedIn)
+			return
+		}
 		if _, trouble := s.clientOf(r, l.Request); trouble != nil {
 			s.problem(w, r, *trouble)
 			return
@@ -85,11 +92,6 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 			id:     id,
 		})
 	}
-}
-
-// repeatedAny is repeated without the exception for resource, which a provider never sends.
-func repeatedAny(params url.Values) bool {
-	return len(params["resource"]) > 1 || repeated(params)
 }
 
 func providerField(p identity.Provider) zap.Field { return zap.String("provider", p.ID()) }

@@ -31,6 +31,9 @@ func (s *Server) askChoice(w http.ResponseWriter, r *http.Request, c choice, wro
 		return
 	}
 	view := pages.Choose{Action: ChoosePath, Ticket: sealed, ByEmail: len(s.Domains) > 0, Error: wrong, SiteName: s.SiteName}
+	if c.Request.OwnPage {
+		view.Purpose = "See which applications are connected to your account, and disconnect them."
+	}
 	for _, p := range s.Providers {
 		view.Providers = append(view.Providers, pages.Provider{ID: p.ID(), Name: p.Name()})
 	}
@@ -89,7 +92,7 @@ func (s *Server) openChoice(r *http.Request, sealed string) (choice, error) {
 	if s.Now().Unix() >= c.Expires {
 		return choice{}, sessions.ErrExpired
 	}
-	if id, ok := s.knownBrowser(r); !ok || id != c.Browser {
+	if id, ok := s.forms.KnownBrowser(r); !ok || id != c.Browser {
 		return choice{}, sessions.ErrInvalid
 	}
 	return c, nil

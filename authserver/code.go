@@ -44,21 +44,28 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 	}, code.OfflineAccess)
 }
 
-// beginGrant issues the first tokens of a grant; it is kept if it may be refreshed.
+// beginGrant keeps a grant and issues its first tokens. One that cannot be refreshed is kept as long as
+// its access token lives, so that its person sees it and can end it.
 func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
-	var refresh string
-	if refreshable {
-		_, policy := s.lifetimesOf(grant)
-		var err error
-		refresh, err = s.Vault.CreateGrant(r.Context(), grant, policy)
-		switch {
-		case errors.Is(err, sessions.ErrRevoked):
-			// The code was replayed while it was being exchanged.
-			return nil, invalidGrant("the code has been used more than once")
-		case err != nil:
-			return nil, s.storeError("creating a grant", err)
-		}
+	life, policy := s.lifetimesOf(grant)
+	if !refreshable {
+		policy = sessions.GrantPolicy{Sliding: life}
 	}
+	refresh, err := s.Vault.CreateGrant(r.Context(), grant, policy)
+	switch {
+	case errors.Is(err, sessions.ErrRevoked):
+		// The code was replayed while it was being exchanged.
+		return nil, invalidGrant("the code has been used more than once")
+	case err != nil:
+		return nil, s.storeError("creating a grant", err)
+	case !refreshable:
+		refresh = ""
+	}
+	return s.issueGrant(r, grant, refresh)
+}
+
+// issueGrant issues the first access token of a grant.
+func (s *Server) issueGrant(r *http.Request, grant sessions.Grant, refresh string) (*tokenResponse, *oauthError) {
 	answer, err := s.issueAccess(grant, grant.Scopes)
 	if err != nil {
 		return nil, s.storeError("issuing an access token", err)
@@ -102,6 +109,7 @@ func (s *Server) codeError(r *http.Request, client *clients.Client, form url.Val
 		s.Audit.Record(r.Context(), s.grantEvent(r, audit.CodeReplayed, sessions.Grant{
 			ID: code.Grant, User: code.User, ClientLabel: code.ClientLabel, ClientName: code.ClientName, Resource: code.Resource,
 		}))
+		return invalidGrant("the code has been used already").known()
 	}
 	return invalidGrant("the code has been used already")
 }

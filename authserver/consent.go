@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
@@ -44,7 +42,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, client *clie
 		}
 		browser = &sessions.Browser{}
 	}
-	id, err := s.browserID(w, r)
+	id, err := s.forms.Browser(w, r)
 	if err != nil {
 		s.problem(w, r, s.sealingProblem(err))
 		return
@@ -182,30 +180,6 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 	s.startLogin(w, r, req, t.Browser)
 }
 
-// readOwnForm reads a POST of one of our own pages and refuses those that other sites send. The
-// ticket and its cookie already stop them; this stops them earlier and says so in the log.
-func (s *Server) readOwnForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", "POST")
-		return nil, &problem{status: http.StatusMethodNotAllowed, text: "This address takes the form of a page only.", advice: startAgain}
-	}
-	if earlyData(r) {
-		return nil, &problem{status: http.StatusTooEarly, text: "Please send the form again.", advice: startAgain}
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
-		return nil, &foreignPost
-	}
-	// A page with no-referrer posts "null" (Fetch standard, "append a request Origin header").
-	if origin := r.Header.Get("Origin"); origin != "" && origin != "null" && origin != s.Issuer {
-		return nil, &foreignPost
-	}
-	form, refused := readForm(w, r)
-	if refused != nil {
-		return nil, &unreadableRequest
-	}
-	return form, nil
-}
-
 // openTicket opens a ticket for the browser that it was made for.
 func (s *Server) openTicket(r *http.Request, sealed string) (ticket, error) {
 	var t ticket
@@ -215,7 +189,7 @@ func (s *Server) openTicket(r *http.Request, sealed string) (ticket, error) {
 	if s.Now().Unix() >= t.Expires {
 		return ticket{}, sessions.ErrExpired
 	}
-	if id, ok := s.knownBrowser(r); !ok || id != t.Browser {
+	if id, ok := s.forms.KnownBrowser(r); !ok || id != t.Browser {
 		return ticket{}, sessions.ErrInvalid
 	}
 	return t, nil
@@ -239,28 +213,4 @@ func (s *Server) recordConsent(r *http.Request, client *clients.Client, req requ
 	event := s.consentEvent(r, client, req)
 	event.Allowed = allowed
 	s.Audit.Record(r.Context(), event)
-}
-
-// browserID returns the id of this browser, planting it when there is none. It ties consent tickets
-// to a browser and says nothing about who uses it.
-func (s *Server) browserID(w http.ResponseWriter, r *http.Request) (sessions.ID, error) {
-	if id, ok := s.knownBrowser(r); ok {
-		return id, nil
-	}
-	id := sessions.NewID()
-	sealed, err := s.Vault.SealJSON(sessions.ConsentCookie, id.String())
-	if err != nil {
-		return sessions.ID{}, err
-	}
-	s.Cookies.Set(w, sessions.ConsentCookieName, sealed, 24*time.Hour)
-	return id, nil
-}
-
-func (s *Server) knownBrowser(r *http.Request) (sessions.ID, bool) {
-	var text string
-	if err := s.Vault.OpenJSON(sessions.ConsentCookie, s.Cookies.Get(r, sessions.ConsentCookieName), &text); err != nil {
-		return sessions.ID{}, false
-	}
-	id, err := sessions.ParseID(text)
-	return id, err == nil
 }

@@ -120,7 +120,7 @@ func (s *Server) limitDevices(clientAddr string) *oauthError {
 	if wait == 0 {
 		return nil
 	}
-	return &oauthError{code: "slow_down", description: description, status: http.StatusTooManyRequests, retryAfter: wait}
+	return &oauthError{code: codeSlowDown, description: description, status: http.StatusTooManyRequests, retryAfter: wait}
 }
 
 // deviceGrant is what a device polls with (RFC 8628, section 3.4). Until somebody has decided it only
@@ -135,7 +135,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 		return nil, s.deviceError(err)
 	}
 	if s.devices.polls.tooSoon(ref.ID, s.Now()) {
-		return nil, &oauthError{code: "slow_down", description: "poll five seconds less often from now on"}
+		return nil, &oauthError{code: codeSlowDown, description: "poll five seconds less often from now on"}
 	}
 	device, err := s.Vault.LoadDevice(r.Context(), ref)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Server) deviceGrant(r *http.Request, client *clients.Client, form url.V
 	}
 	switch device.Decision {
 	case sessions.DevicePending:
-		return nil, &oauthError{code: "authorization_pending", description: "nobody has decided yet; ask again after the interval"}
+		return nil, &oauthError{code: codePending, description: "nobody has decided yet; ask again after the interval"}
 	case sessions.DeviceDenied:
 		return nil, &oauthError{code: "access_denied", description: "the person declined"}
 	}

@@ -318,7 +318,7 @@ func TestOfManyPollsOneGetsTheTokens(t *testing.T) {
 	if won.Load() != 1 {
 		t.Errorf("%d polls got tokens, want 1", won.Load())
 	}
-	if n := len(w.trail.of(audit.TokenIssued)); n != 1 {
+	if n := len(w.trail.allowed(audit.TokenIssued)); n != 1 {
 		t.Errorf("%d issues were recorded, want 1", n)
 	}
 }

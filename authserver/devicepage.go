@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
@@ -19,12 +20,12 @@ func (s *Server) device(w http.ResponseWriter, r *http.Request) {
 		s.enterCode(w, r)
 		return
 	}
-	params, err := parseParameters(r.URL.RawQuery)
-	if err != nil || repeatedAny(params) {
+	params, err := forms.Parse(r.URL.RawQuery)
+	if err != nil || forms.Repeated(params) {
 		s.problem(w, r, unreadableRequest)
 		return
 	}
-	if _, err := s.browserID(w, r); err != nil {
+	if _, err := s.forms.Browser(w, r); err != nil {
 		s.problem(w, r, s.sealingProblem(err))
 		return
 	}
@@ -52,10 +53,10 @@ func (s *Server) enterCode(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	browser, known := s.knownBrowser(r)
+	browser, known := s.forms.KnownBrowser(r)
 	if !known {
 		// Whoever leaves the cookie out could otherwise begin anew with each guess.
-		if _, err := s.browserID(w, r); err != nil {
+		if _, err := s.forms.Browser(w, r); err != nil {
 			s.problem(w, r, s.sealingProblem(err))
 			return
 		}

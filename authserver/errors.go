@@ -16,6 +16,20 @@ type oauthError struct {
 	description string // ASCII without quotes and backslashes, never built from input
 	status      int    // on machine endpoints; 0 means 400
 	retryAfter  time.Duration
+	recorded    bool // the audit log knows already, and more than this says
+}
+
+// Codes of a device that has to wait (RFC 8628, section 3.5).
+const (
+	codePending  = "authorization_pending"
+	codeSlowDown = "slow_down"
+)
+
+// known is e for something that has been recorded.
+func (e *oauthError) known() *oauthError {
+	known := *e
+	known.recorded = true
+	return &known
 }
 
 func (e *oauthError) Error() string { return e.code + ": " + e.description }

@@ -145,6 +145,11 @@ func (l *trail) of(kind audit.Type) []audit.Event {
 	return slices.DeleteFunc(slices.Clone(l.events), func(e audit.Event) bool { return e.Type != kind })
 }
 
+// allowed returns the events of one type that are no refusals.
+func (l *trail) allowed(kind audit.Type) []audit.Event {
+	return slices.DeleteFunc(l.of(kind), func(e audit.Event) bool { return !e.Allowed })
+}
+
 var (
 	alice = identity.User{
 		Issuer: "https://idp.example", Subject: "alice", Email: "alice@example.com", EmailVerified: true,

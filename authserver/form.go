@@ -2,66 +2,40 @@ package authserver
 
 import (
 	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 )
 
-// maxForm bounds a form body. A token request carries a client id (1,000 characters), a code or
-// refresh token and a verifier; 64 KiB leaves room for assertions.
-const maxForm = 64 << 10
-
-// readForm reads the body of a POST as the machine endpoints and our own pages accept it:
-// form-encoded, bounded, no parameter twice. The query string is never looked at: credentials do
-// not belong in URLs (RFC 6749, section 2.3.1), and mixing both would make two readings of one
-// request. resource alone may be repeated (RFC 8707, section 2).
+// readForm reads the body of a POST as the machine endpoints accept it. resource alone may be repeated
+// (RFC 8707, section 2).
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *oauthError) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("send the parameters as application/x-www-form-urlencoded in the request body")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, &oauthError{
-			code:        "invalid_request",
-			description: "the request body is larger than 64 KiB",
-			status:      http.StatusRequestEntityTooLarge,
-		}
-	}
-	if err != nil {
-		return nil, invalidRequest("the request body could not be read to its end")
-	}
-	form, err := parseParameters(string(body))
-	if err != nil {
-		return nil, invalidRequest("the request body is not valid form encoding")
-	}
-	if repeated(form) {
-		return nil, invalidRequest("a parameter is given more than once") // RFC 6749, section 3.2
+	form, err := forms.Body(w, r, "resource")
+	var refused *forms.BodyError
+	if errors.As(err, &refused) {
+		return nil, &oauthError{code: "invalid_request", description: refused.Text, status: refused.Status}
 	}
 	return form, nil
 }
 
-// maxParameters bounds how many parameters a request may carry, before they are parsed.
-const maxParameters = 100
-
-// parseParameters is url.ParseQuery with a bound on the number of parameters.
-func parseParameters(raw string) (url.Values, error) {
-	if strings.Count(raw, "&") >= maxParameters {
-		return nil, errors.New("too many parameters")
+// readOwnForm reads the form of one of our own pages.
+func (s *Server) readOwnForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
+	form, err := s.forms.Read(w, r)
+	switch {
+	case err == nil:
+		return form, nil
+	case errors.Is(err, forms.ErrMethod):
+		return nil, &problem{status: http.StatusMethodNotAllowed, text: "This address takes the form of a page only.", advice: startAgain}
+	case errors.Is(err, forms.ErrEarlyData):
+		return nil, &problem{status: http.StatusTooEarly, text: "Please send the form again.", advice: startAgain}
+	case errors.Is(err, forms.ErrForeign):
+		s.recordSampled(r, audit.Event{Type: audit.AccessDenied, Reason: "form sent from another site"})
+		return nil, &foreignPost
 	}
-	return url.ParseQuery(raw)
-}
-
-func repeated(form url.Values) bool {
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" {
-			return true
-		}
-	}
-	return false
+	return nil, &unreadableRequest
 }
 
 // methodAllowed answers anything but the methods given with 405.

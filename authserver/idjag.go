@@ -78,7 +78,7 @@ func (s *Server) assertionGrant(r *http.Request, client *clients.Client, form ur
 	case err != nil:
 		return nil, s.storeError("marking an assertion as used", err)
 	}
-	return s.beginGrant(r, grant, false)
+	return s.issueGrant(r, grant, "")
 }
 
 // verifyAssertion finds the issuer of an assertion and has it verified.
@@ -148,7 +148,7 @@ func (s *Server) admitAsserted(r *http.Request, issuer AssertionIssuer, a identi
 	if err != nil {
 		event.Reason = err.Error()
 		s.Audit.Record(r.Context(), event)
-		return invalidGrant("this person may not use this server; ask its operator")
+		return invalidGrant("this person may not use this server; ask its operator").known()
 	}
 	event.Allowed, event.Reason = true, rule
 	s.Audit.Record(r.Context(), event)

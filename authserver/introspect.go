@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -89,6 +90,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request) *oauthError 
 
 func (s *Server) authenticateResourceServer(w http.ResponseWriter, r *http.Request, c clients.Credentials) *oauthError {
 	if _, err := s.resourceServers.registry.Authenticate(r.Context(), c); err != nil {
+		s.recordSampled(r, audit.Event{Type: audit.ClientAuthentication, Reason: "wrong credentials", ClientID: c.ClientID})
 		if r.Header.Get("Authorization") != "" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="`+s.Issuer+`"`) // RFC 6749, section 5.2
 		}

@@ -47,10 +47,6 @@ type login struct {
 // nobody agreed to (MCP security best practices, "Confused Deputy Problem", OAuth state).
 func (s *Server) startLogin(w http.ResponseWriter, r *http.Request, req request, browser sessions.ID) {
 	provider := s.Providers[0]
-	if automatic, ok := provider.(identity.Automatic); ok {
-		s.signIn(w, r, provider, login{Request: req, Provider: provider.ID(), Browser: browser}, automatic.User())
-		return
-	}
 	if len(s.Providers) > 1 {
 		provider = nil
 		// Whoever wants another account may want another provider.
@@ -78,6 +74,10 @@ func (s *Server) loginAt(w http.ResponseWriter, r *http.Request, provider identi
 		return trouble
 	}
 	l.Provider, l.Nonce, l.Verifier = provider.ID(), secret(), secret()
+	if automatic, ok := provider.(identity.Automatic); ok {
+		s.signIn(w, r, provider, l, automatic.User())
+		return nil
+	}
 	state, err := s.logins.Issue(r.Context(), l)
 	if err == nil {
 		err = s.rememberLogin(w, r, state)

@@ -44,7 +44,7 @@ func (s *Server) askLogout(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	id, err := s.browserID(w, r)
+	id, err := s.forms.Browser(w, r)
 	var sealed string
 	if err == nil {
 		sealed, err = s.Vault.SealJSON(sessions.LogoutTicket, logoutTicket{
@@ -82,7 +82,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, LogoutPath) // signed out already, in another tab
 		return
 	}
-	id, ok := s.knownBrowser(r)
+	id, ok := s.forms.KnownBrowser(r)
 	if !ok || id != t.Browser || browser.ID != t.Session || s.Now().Unix() >= t.Expires {
 		s.problem(w, r, staleTicket)
 		return
@@ -93,7 +93,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Cookies.Clear(w, sessions.SessionCookieName)
 	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.SignOut, Allowed: true, Subject: browser.User.Subject, Email: browser.User.Email,
+		Type: audit.SignOut, Allowed: true, By: audit.ByPerson, Subject: browser.User.Subject, Email: browser.User.Email,
 		Provider: browser.Provider, ClientAddr: s.ClientAddr(r),
 	})
 	target := LogoutPath

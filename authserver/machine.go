@@ -4,7 +4,9 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
@@ -20,7 +22,7 @@ func (s *Server) machine(serve func(http.ResponseWriter, *http.Request) *oauthEr
 		if !methodAllowed(w, r, http.MethodPost) {
 			return
 		}
-		if earlyData(r) {
+		if forms.EarlyData(r) {
 			writeError(w, &oauthError{
 				code:        "invalid_request",
 				description: "send this request again after the TLS handshake",
@@ -32,10 +34,6 @@ func (s *Server) machine(serve func(http.ResponseWriter, *http.Request) *oauthEr
 			writeError(w, err)
 		}
 	}
-}
-
-func earlyData(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete
 }
 
 // authenticateClient finds out which client calls (RFC 6749, section 2.3). A failure is 401, with a
@@ -60,8 +58,10 @@ func (s *Server) authenticateClient(w http.ResponseWriter, r *http.Request, form
 		w.Header().Del("WWW-Authenticate")
 		return nil, unavailable()
 	case errors.Is(err, clients.ErrUnknown):
+		s.recordSampled(r, audit.Event{Type: audit.ClientAuthentication, Reason: "unknown client"})
 		return nil, invalidClient("this client is not registered here; register again")
 	default:
+		s.recordUnauthenticated(r, credentials.ClientID, "wrong credentials")
 		return nil, invalidClient("client authentication failed")
 	}
 }

@@ -37,11 +37,11 @@ func (s *Server) machineGrant(r *http.Request, client *clients.Client, form url.
 		return nil, refused
 	}
 	now := s.Now()
-	return s.beginGrant(r, sessions.Grant{
+	return s.issueGrant(r, sessions.Grant{
 		ID: sessions.NewID(), User: sessions.User{Issuer: s.Issuer, Subject: machineSubject + client.ID, Name: client.Name},
 		ClientID: client.ID, ClientLabel: client.Label(), ClientName: client.Name, Resource: resource.URI, Scopes: scopes,
 		CreatedAt: now, UsedAt: now, ClientAddr: s.ClientAddr(r),
-	}, false)
+	}, "")
 }
 
 // machineResource finds the resource that a client asks a token for, among those it may use. It may leave

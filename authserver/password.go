@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 )
@@ -13,8 +14,8 @@ import (
 func (s *Server) passwordLogin(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		params, err := parseParameters(r.URL.RawQuery)
-		if err != nil || repeatedAny(params) {
+		params, err := forms.Parse(r.URL.RawQuery)
+		if err != nil || forms.Repeated(params) {
 			s.problem(w, r, unreadableRequest)
 			return
 		}
@@ -88,6 +89,9 @@ func (s *Server) pendingPassword(r *http.Request, state string) (login, identity
 
 func (s *Server) signInView(r *http.Request, l login, state, email string) pages.SignIn {
 	view := pages.SignIn{Action: LoginPath, State: state, Email: cut(email, 254), SiteName: s.SiteName}
+	if l.Request.OwnPage {
+		return view
+	}
 	if client, err := s.Clients.Lookup(r.Context(), l.Request.ClientID); err == nil {
 		view.ClientName = client.Name
 	}

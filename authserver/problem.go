@@ -65,6 +65,12 @@ var (
 		advice:     "Try again in a moment. Applications that are connected already go on working.",
 		retryAfter: 10 * time.Second,
 	}
+	notSignedIn = problem{
+		status: http.StatusForbidden,
+		title:  "You are not signed in",
+		text:   "The identity provider did not sign you in.",
+		advice: "Open the page again to try once more.",
+	}
 	staleTicket = problem{
 		status: http.StatusBadRequest,
 		title:  "This page has expired",

@@ -52,17 +52,15 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		ended, err := s.Vault.EndUpstream(r.Context(), grant.User, grant.Upstream)
 		for _, g := range ended {
 			if g.ID != grant.ID {
-				event := s.grantEvent(r, audit.Revocation, g)
-				event.Allowed, event.Reason = true, notVouched
-				s.Audit.Record(r.Context(), event)
+				s.recordRevocation(r, g, audit.ByProvider, notVouched)
 			}
 		}
 		if err != nil {
 			return sessions.User{}, s.storeError("ending a sign-in", err)
 		}
-		return sessions.User{}, s.endGrant(r, grant, notVouched)
+		return sessions.User{}, s.endGrant(r, grant, audit.ByProvider, notVouched)
 	case errors.Is(err, sessions.ErrNotFound), errors.Is(err, sessions.ErrInvalid):
-		return sessions.User{}, s.endGrant(r, grant, "the sign-in at the identity provider has ended")
+		return sessions.User{}, s.endGrant(r, grant, audit.ByProvider, "the sign-in at the identity provider has ended")
 	case errors.Is(err, sessions.ErrUnavailable):
 		return sessions.User{}, unavailable()
 	}

@@ -172,10 +172,11 @@ func TestALeaverLosesEveryGrantOfTheSignIn(t *testing.T) {
 		t.Errorf("the provider was asked %d times", n)
 	}
 	refused := w.trail.of(audit.TokenRefreshed)
-	if len(refused) != 1 || refused[0].Allowed || !strings.Contains(refused[0].Reason, "no longer vouches") {
+	if len(refused) != 2 || refused[0].Allowed || refused[1].Allowed || !strings.Contains(refused[0].Reason, "no longer vouches") {
 		t.Errorf("recorded %+v", refused)
 	}
-	if revoked := w.trail.of(audit.Revocation); len(revoked) != 1 || revoked[0].ClientID != "other" {
+	revoked := w.trail.of(audit.Revocation)
+	if len(revoked) != 2 || revoked[0].ClientID != "other" || revoked[1].ClientID != "web" || revoked[1].By != audit.ByProvider {
 		t.Errorf("recorded %+v", revoked)
 	}
 	// The browser's session stems from the same sign-in.

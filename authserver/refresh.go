@@ -43,7 +43,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	}
 	if s.providers[grant.Provider] == nil && grant.Provider != "" {
 		// Nobody vouches for the person any more.
-		return nil, s.endGrant(r, grant, "identity provider "+grant.Provider+" is not configured any more")
+		return nil, s.endGrant(r, grant, audit.ByOperator, "identity provider "+grant.Provider+" is not configured any more")
 	}
 	person, refused := s.recheck(r, grant)
 	if refused != nil {
@@ -55,7 +55,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		return nil, invalidTarget("the resource is not served here at present")
 	}
 	if !s.stillAdmitted(person, resource) {
-		return nil, s.endGrant(r, grant, "no longer on the allow-list")
+		return nil, s.endGrant(r, grant, audit.ByOperator, "no longer on the allow-list")
 	}
 	scopes, refused := narrowed(form.Get("scope"), grant.Scopes, resource)
 	if refused != nil {
@@ -107,14 +107,15 @@ func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
 }
 
 // endGrant ends the grant of a person who may not come in any more.
-func (s *Server) endGrant(r *http.Request, grant sessions.Grant, reason string) *oauthError {
+func (s *Server) endGrant(r *http.Request, grant sessions.Grant, by audit.Actor, reason string) *oauthError {
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
 	event := s.grantEvent(r, audit.TokenRefreshed, grant)
 	event.Reason = reason
 	s.Audit.Record(r.Context(), event)
-	return invalidGrant("the authorization no longer stands; authorize again")
+	s.recordRevocation(r, grant, by, reason)
+	return invalidGrant("the authorization no longer stands; authorize again").known()
 }
 
 // refreshError answers for a refresh token that cannot be exchanged. It is 400 invalid_grant, never
@@ -127,7 +128,7 @@ func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) 
 		if errors.Is(err, sessions.ErrUnavailable) {
 			return unavailable() // they are not all revoked everywhere yet
 		}
-		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked")
+		return invalidGrant("the refresh token was used before; all tokens of this sign-in are revoked").known()
 	case errors.Is(err, sessions.ErrUnavailable):
 		return unavailable()
 	case errors.Is(err, sessions.ErrInvalid), errors.Is(err, sessions.ErrExpired),

@@ -21,6 +21,7 @@ const maxRegistration = 16 << 10
 // the client id it answers is the registration itself, sealed.
 func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
 	if !s.Clients.Registers() {
+		s.recordSampled(r, audit.Event{Type: audit.Registration, Reason: "registration is off"})
 		return &oauthError{
 			code:        "access_denied",
 			description: "clients cannot register themselves here; use a client ID metadata document, or ask the operator for a client_id",
@@ -51,7 +52,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
 	switch {
 	case errors.As(err, &refused):
 		event.Reason = refused.Code
-		s.Audit.Record(r.Context(), event)
+		s.recordSampled(r, event)
 		return &oauthError{code: refused.Code, description: refused.Description}
 	case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, clients.ErrUnavailable):
 		return unavailable()
@@ -76,6 +77,7 @@ func (s *Server) mayRegister(w http.ResponseWriter, r *http.Request) *oauthError
 		known |= subtle.ConstantTimeCompare(sum[:], want[:])
 	}
 	if err != nil || known == 0 {
+		s.recordSampled(r, audit.Event{Type: audit.Registration, Reason: "no valid initial access token"})
 		w.Header().Set("WWW-Authenticate", `Bearer realm="registration"`)
 		return &oauthError{
 			code:        "invalid_token",

@@ -26,6 +26,9 @@ type request struct {
 	Device     *sessions.DeviceRef `json:"d,omitempty"`
 	DeviceAddr string              `json:"a,omitempty"`
 
+	// OwnPage is set when the person signs in for no client, but to see a page of their own.
+	OwnPage bool `json:"w,omitempty"`
+
 	prompts  prompts // as asked for; Prompt is what is left of it for the identity provider
 	approved bool    // by an earlier consent
 }

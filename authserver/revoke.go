@@ -62,7 +62,7 @@ func (s *Server) revokeAccess(r *http.Request, client *clients.Client, token str
 		return nil // only made sure: the store may have failed the first time
 	}
 	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.Revocation, Allowed: true, Reason: "access token, by its client",
+		Type: audit.Revocation, Allowed: true, Reason: "access token", By: audit.ByClient,
 		Subject: access.Subject, Email: access.Email, ClientID: access.ClientID, ClientName: access.ClientName,
 		Resource: access.Resource, Grant: access.Grant.String(), ClientAddr: s.ClientAddr(r),
 	})
@@ -81,9 +81,7 @@ func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token st
 	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
-	event := s.grantEvent(r, audit.Revocation, grant)
-	event.Allowed, event.Reason = true, "refresh token, by its client"
-	s.Audit.Record(r.Context(), event)
+	s.recordRevocation(r, grant, audit.ByClient, "refresh token")
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
@@ -133,6 +134,9 @@ type Config struct {
 	// Lifetimes of some clients, by client id or host. Default: none.
 	ClientLifetimes map[string]ClientLifetimes
 
+	// The path where people who sign in for no client see what is theirs. Empty: there is none.
+	OwnPage string
+
 	// The path of each redirecting provider's callback, by provider id. No two may be the same: an
 	// answer of one provider must not pass for another's (RFC 9700, section 4.4). Default: CallbackPath.
 	CallbackPaths map[string]string
@@ -192,6 +196,8 @@ type Server struct {
 	providers map[string]identity.Provider
 	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
+	forms     forms.Forms
+	samples   audit.Sampler
 	devices   *Devices
 	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
@@ -205,6 +211,7 @@ func New(c Config) *Server {
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
+		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
 		resourceServers: newResourceServers(c),
 	}

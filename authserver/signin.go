@@ -13,7 +13,7 @@ import (
 )
 
 // signIn decides whether the person whom a provider named may come in, begins a browser session for
-// them and goes on to the code.
+// them and goes on to what they signed in for.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provider, l login, user identity.User) {
 	event := audit.Event{
 		Type: audit.SignIn, Subject: user.Subject, Email: user.Email, Provider: p.ID(),
@@ -21,7 +21,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	rule, err := s.Policy.Check(user)
 	if err == nil {
-		_, err = s.admits(l.Request.Resource, user)
+		err = s.admitsTo(l.Request, user)
 	}
 	if err != nil {
 		event.Reason = err.Error()
@@ -58,6 +58,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	}
 	browser := sessions.Browser{
 		User: person, AuthTime: now, ExpiresAt: now.Add(s.Lifetimes.Browser), Provider: p.ID(),
+		ClientAddr: s.ClientAddr(r), UserAgent: userAgent(r),
 		Upstream: upstream, LogoutHint: user.LogoutHint,
 	}
 	cookie, err := s.Vault.CreateBrowser(r.Context(), browser, s.Lifetimes.Browser)
@@ -66,7 +67,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 		return
 	}
 	s.Cookies.Set(w, sessions.SessionCookieName, cookie, s.Lifetimes.Browser)
+	s.rememberSignIn(r, &browser, l.Request.ClientName)
 
+	if l.Request.OwnPage {
+		s.showOwnPage(w, r)
+		return
+	}
 	client, trouble := s.clientOf(r, l.Request)
 	if trouble != nil {
 		s.problem(w, r, *trouble)
@@ -97,6 +103,10 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		return
 	}
 	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
+		s.Audit.Record(r.Context(), audit.Event{
+			Type: audit.AccessDenied, Reason: "not on the allow-list of the resource", Subject: user.Subject, Email: user.Email,
+			ClientID: client.Label(), ClientName: client.Name, Resource: resource.URI, ClientAddr: s.ClientAddr(r),
+		})
 		s.problem(w, r, notAllowed(user.Email))
 		return
 	}

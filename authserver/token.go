@@ -43,6 +43,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) *oauthError {
 	}
 	answer, refused := grant(r, client, form)
 	if refused != nil {
+		s.recordRefusal(r, name, client, refused)
 		return refused
 	}
 	if s.OnToken != nil {

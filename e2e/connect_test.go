@@ -63,7 +63,7 @@ func TestAnAccountIsConnectedRefreshedAndDisconnected(t *testing.T) {
 	}
 	page := w.connectAccount(alice, nil)
 	wantReadablePage(t, page, http.StatusOK)
-	if !strings.Contains(page.Text, "Connected since") || page.URL.Path != credentialsPath {
+	if !strings.Contains(page.Text, "Your account is connected") || page.URL.Path != credentialsPath {
 		t.Fatalf("after connecting: %s %s", page.URL, page.Text)
 	}
 	client, err := w.connectWith(token)
@@ -173,7 +173,7 @@ func TestAConnectionIsFinishedByWhoBeganItOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if page.Status != http.StatusOK || !strings.Contains(page.Text, "Connected since") {
+	if page.Status != http.StatusOK || !strings.Contains(page.Text, "Your account is connected") {
 		t.Errorf("who began it: %d %s", page.Status, page.Text)
 	}
 }

@@ -7,18 +7,30 @@ import (
 	"time"
 )
 
-// Credentials shows a person what the servers of the site may use in their name at other services. Every
-// form posts ticket, the server's ID as "server", and a button's value as "action": store (with
-// "credential"), remove, connect or disconnect.
+// Credentials is the page on which a person gives credentials for the servers of the site to use in their
+// name at other services. Each form posts ticket, "do" with one of the actions below, and the server's
+// ID as "id"; storing posts the token as "credential".
 type Credentials struct {
 	Action, Ticket string
-	// Account is who is signed in.
-	Account string
+	// HomeLink is the path of the person's page, TokensLink that of their tokens.
+	HomeLink, TokensLink string
+	Account              string
+
+	Notice, Error string
+
 	Servers []CredentialServer
-	// SignOut is the path of the sign-out page. May be empty.
-	SignOut  string
+
+	Now      time.Time
 	SiteName string
 }
+
+// What the forms of [Credentials] post as "do".
+const (
+	DoStore             = "store"
+	DoRemove            = "remove"
+	DoConnect           = "connect"
+	DoDisconnectAccount = "disconnect"
+)
 
 // CredentialServer is one server that wants a credential of the person.
 type CredentialServer struct {
@@ -32,43 +44,49 @@ type CredentialServer struct {
 	// Stored is set if there is one; Ended if it has to be connected again.
 	Stored, Ended bool
 	Since, Used   time.Time
-	// Error says what was wrong with what the person sent.
-	Error string
+	// Wrong marks the server that the page's Error is about.
+	Wrong bool
 }
 
 type credentialsView struct {
 	frame
-	Action, Ticket, Account, SignOut string
-	Servers                          []credentialServerView
+	nav
+	Action, Ticket, Account, Notice, Error string
+	Servers                                []credentialRow
 }
 
-type credentialServerView struct {
-	ID, Field, Name, Resource string
-	Hint                      []hintPart
-	Connects, Stored, Ended   bool
-	Since, Used               string
-	Error                     string
+type credentialRow struct {
+	ID, Field, Name, Resource      string
+	Hint                           []hintPart
+	Connects, Stored, Ended, Error bool
+	Since, Used                    moment
 }
 
 // hintPart is a word of a hint, and where it leads if it is a URL.
 type hintPart struct{ Text, Link string }
 
-// WriteCredentials answers with the page.
+// WriteCredentials answers with the credentials of a person.
 func WriteCredentials(w http.ResponseWriter, r *http.Request, status int, v Credentials) {
 	view := credentialsView{
-		Action: v.Action, Ticket: v.Ticket, Account: address(v.Account), SignOut: v.SignOut,
+		frame:   newFrame("Your credentials", v.SiteName),
+		nav:     nav{HomeLink: v.HomeLink, TokensLink: v.TokensLink, CredentialsLink: v.Action, OnCredentials: true},
+		Action:  v.Action,
+		Ticket:  v.Ticket,
+		Account: address(v.Account),
+		Notice:  sentence(v.Notice),
+		Error:   sentence(v.Error),
 	}
-	title := "Your credentials"
+	view.Wide = true
+	if view.Error != "" {
+		view.Title = "Error: " + view.Title
+	}
 	for i, s := range v.Servers {
-		if s.Error != "" {
-			title = "Error: Your credentials"
-		}
-		view.Servers = append(view.Servers, credentialServerView{
-			ID: s.ID, Field: "server-" + strconv.Itoa(i+1), Name: DisplayName(s.Name), Resource: address(s.Resource), Hint: hintParts(s.Hint),
-			Connects: s.Connects, Stored: s.Stored, Ended: s.Ended, Since: day(s.Since), Used: day(s.Used), Error: sentence(s.Error),
+		view.Servers = append(view.Servers, credentialRow{
+			ID: s.ID, Field: "server-" + strconv.Itoa(i), Name: DisplayName(s.Name), Resource: address(s.Resource),
+			Hint: hintParts(s.Hint), Connects: s.Connects, Stored: s.Stored, Ended: s.Ended, Error: s.Wrong && view.Error != "",
+			Since: momentOf(s.Since, v.Now), Used: momentOf(s.Used, v.Now),
 		})
 	}
-	view.frame = newFrame(title, v.SiteName)
 	write(w, r, status, credentialsPage, view)
 }
 
@@ -83,12 +101,4 @@ func hintParts(hint string) []hintPart {
 		parts = append(parts, part)
 	}
 	return parts
-}
-
-// day writes a date that reads the same everywhere, "" for none.
-func day(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2 January 2006")
 }

@@ -1,5 +1,5 @@
 // Package pages renders what people see in a browser: consent, sign-in, the choice of an identity
-// provider, notices and errors. It takes plain structs and writes complete responses, with their
+// provider, a person's own page, notices and errors. It takes plain structs and writes complete responses, with their
 // security headers. It knows nothing of OAuth, sessions or Caddy, decides nothing, and believes
 // nothing it shows: every string may come from an attacker.
 //
@@ -44,25 +44,34 @@ var (
 	signOutPage = page("signout")
 	messagePage = page("message")
 	leavingPage = page("leaving")
+	portalPage  = page("portal", "own")
+	tokensPage  = page("tokens", "own")
+	mintedPage  = page("minted")
+	devicePage  = page("device")
 
-	credentialsPage = page("credentials")
-	devicePage      = page("device")
+	credentialsPage = page("credentials", "own")
 )
 
 // frame is what the layout needs of every page.
 type frame struct {
 	Title, SiteName string
+	// Wide is set for pages with much to list.
+	Wide bool
 }
 
 func newFrame(title, siteName string) frame {
 	return frame{Title: title, SiteName: DisplayName(siteName)}
 }
 
-// page parses the layout together with the template that fills it.
-func page(name string) *template.Template {
+// page parses the layout together with the templates that fill it.
+func page(names ...string) *template.Template {
+	files := []string{"templates/layout.html"}
+	for _, name := range names {
+		files = append(files, "templates/"+name+".html")
+	}
 	return template.Must(template.New("layout").
 		Funcs(template.FuncMap{"stylesheet": func() template.CSS { return template.CSS(stylesheet) }}).
-		ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html"))
+		ParseFS(templateFiles, files...))
 }
 
 // sourceHash is the hash source of an inline element (CSP Level 3, section 2.3.1).

@@ -59,7 +59,7 @@ var kinds = []struct {
 		v := filled[Credentials](text)
 		v.Servers = append(v.Servers, v.Servers[0], v.Servers[0])
 		v.Servers[1].Connects, v.Servers[2].Connects = true, true
-		v.Servers[1].Stored, v.Servers[2].Ended, v.SignOut = true, true, "/oauth2/logout"
+		v.Servers[1].Stored, v.Servers[2].Stored, v.Servers[2].Ended, v.Servers[0].Wrong = true, true, true, true
 		WriteCredentials(w, r, http.StatusOK, v)
 	}},
 	{"message", func(w http.ResponseWriter, r *http.Request, text string) {
@@ -69,6 +69,34 @@ var kinds = []struct {
 		v := filled[Message](text)
 		v.Link = "/my"
 		WriteMessage(w, r, http.StatusOK, v)
+	}},
+	{"own page", func(w http.ResponseWriter, r *http.Request, text string) {
+		WritePortal(w, r, http.StatusOK, filled[Portal](text))
+	}},
+	{"own page with nothing on it", func(w http.ResponseWriter, r *http.Request, text string) {
+		WritePortal(w, r, http.StatusOK, Portal{Action: "/my", SiteName: text, Account: text})
+	}},
+	{"own page of somebody with applications of each kind", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Portal](text)
+		for _, origin := range []AppOrigin{VerifiedHost, SetUpByOperator} {
+			app := filled[ConnectedApp](text)
+			app.Origin = origin
+			v.Apps = append(v.Apps, app)
+		}
+		v.Browsers = append(v.Browsers, SignedInBrowser{UserAgent: text, This: true})
+		WritePortal(w, r, http.StatusOK, v)
+	}},
+	{"tokens", func(w http.ResponseWriter, r *http.Request, text string) {
+		v := filled[Tokens](text)
+		v.Resources = append(v.Resources, TokenResource{URI: text, Chosen: true})
+		v.Scopes = append(v.Scopes, TokenScope{Name: text, Chosen: true})
+		WriteTokens(w, r, http.StatusOK, v)
+	}},
+	{"no tokens", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteTokens(w, r, http.StatusOK, Tokens{SiteName: text})
+	}},
+	{"new token", func(w http.ResponseWriter, r *http.Request, text string) {
+		WriteMinted(w, r, filled[MintedToken](text))
 	}},
 	{"leaving", func(w http.ResponseWriter, r *http.Request, text string) {
 		v := filled[Leaving](text)

@@ -54,6 +54,8 @@ type Provider struct {
 type Choose struct {
 	Action, Ticket string
 	Providers      []Provider
+	// Purpose says what the person signs in for, if no page before has.
+	Purpose string
 	// ByEmail is set where an e-mail address can decide.
 	ByEmail bool
 	// Error is announced and shown above the choice.
@@ -64,14 +66,21 @@ type Choose struct {
 type chooseView struct {
 	frame
 	Action, Ticket, Error string
+	Heading, Purpose      string
 	Providers             []Provider
 	ByEmail               bool
 }
 
 // WriteChoose answers with the choice of identity providers, status 200.
 func WriteChoose(w http.ResponseWriter, r *http.Request, v Choose) {
+	heading := "Choose how to sign in"
+	if len(v.Providers) == 1 {
+		heading = "Sign in"
+	}
 	view := chooseView{
-		frame:   newFrame("Choose how to sign in", v.SiteName),
+		frame:   newFrame(heading, v.SiteName),
+		Heading: heading,
+		Purpose: sentence(v.Purpose),
 		Action:  v.Action,
 		Ticket:  v.Ticket,
 		Error:   sentence(v.Error),

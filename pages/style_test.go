@@ -58,6 +58,7 @@ func TestColoursHaveEnoughContrast(t *testing.T) {
 		{"accent", "card", textRatio}, {"accent-strong", "card", textRatio},
 		{"on-accent", "accent", textRatio}, {"on-accent", "accent-strong", textRatio},
 		{"warning", "warning-panel", textRatio}, {"error", "error-panel", textRatio},
+		{"error", "card", textRatio}, {"success", "success-panel", textRatio},
 		{"control", "card", controlRatio}, {"focus", "card", controlRatio}, {"focus", "page", controlRatio},
 	}
 	light, dark := schemes(t)

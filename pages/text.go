@@ -137,18 +137,17 @@ func cutMiddle(s string, limit int) string {
 }
 
 // oneOf joins names for a sentence: "Google", "Google or GitHub", "Google, GitHub or Okta".
-func oneOf(names []string) string {
-	shown := make([]string, 0, len(names))
-	for _, name := range names {
-		if name = DisplayName(name); name != "" {
-			shown = append(shown, name)
-		}
-	}
+func oneOf(all []string) string { return join(names(all), " or ") }
+
+// and is oneOf for things that belong together.
+func and(all []string) string { return join(names(all), " and ") }
+
+func join(shown []string, before string) string {
 	last := len(shown) - 1
 	if last < 1 {
 		return strings.Join(shown, "")
 	}
-	return strings.Join(shown[:last], ", ") + " or " + shown[last]
+	return strings.Join(shown[:last], ", ") + before + shown[last]
 }
 
 // wait says how long d is, in the roughest words that do not promise too early a moment; "" when there

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func TestPublic(t *testing.T) {
+func TestPublicAddress(t *testing.T) {
 	for _, tc := range []struct {
 		name, addr string
 		want       bool

@@ -49,7 +49,12 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 	}
 	refresh := must(v.CreateGrant(t.Context(), g, policy))
 	_, next := rotate(t, v, refresh)
-	cookie := must(v.CreateBrowser(t.Context(), sessions.Browser{User: ada, Upstream: g.Upstream, LogoutHint: idToken}, time.Hour))
+	cookie := must(v.CreateBrowser(t.Context(), sessions.Browser{
+		User: ada, Upstream: g.Upstream, LogoutHint: idToken, ClientAddr: "192.0.2.77", UserAgent: "Netscape",
+	}, time.Hour))
+	if err := v.RecordSignIn(t.Context(), ada.Key(), sessions.SignIn{ClientAddr: "192.0.2.78"}); err != nil {
+		t.Fatal(err)
+	}
 	states := sessions.NewOneTime[login](v, sessions.LoginState, "login", time.Hour)
 	state := must(states.Issue(t.Context(), login{"nonce of a login", "verifier of a login"}))
 	if err := v.Spend(t.Context(), "consent", "spent ticket", time.Hour); err != nil {
@@ -101,6 +106,7 @@ func TestStoreHoldsNothingInTheClear(t *testing.T) {
 		"the code": code, "the redeemed code": redeemed, "the refresh token": refresh, "the next refresh token": next,
 		"the cookie": cookie, "the state": state, "the access token": access, "the spent id": "spent ticket",
 		"the nonce": "nonce of a login", "the verifier": "verifier of a login", "the upstream token": upstreamToken, "the ID token": idToken, "the credential": personal,
+		"a browser's address": "192.0.2.77", "a browser": "Netscape", "the address of a sign-in": "192.0.2.78",
 		"a token's prefix": "mcprt", "an approved redirect URI": approval.RedirectURI, "an approved client": approval.ClientName,
 	} {
 		raw := []byte(value)

@@ -126,14 +126,17 @@ func (v *Vault) RevokeGrant(ctx context.Context, user string, id ID) error {
 	if len(user) != 32 || !lowerHex(user) {
 		return fmt.Errorf("revoking a grant: malformed user key: %w", ErrInvalid)
 	}
-	var revoking error
+	// The record goes last: as long as it is there, somebody sees the grant and can try again.
 	if v.Revocations != nil {
-		revoking = v.Revocations.Revoke(ctx, id, maxAccessLife)
+		if err := v.Revocations.Revoke(ctx, id, maxAccessLife); err != nil {
+			return err
+		}
 	}
-	return errors.Join(revoking, v.deleteGrant(ctx, v.grantKey(user, id)))
+	return v.deleteGrant(ctx, v.grantKey(user, id))
 }
 
-// ListGrants returns the live grants of a user, given by [User.Key], oldest first.
+// ListGrants returns the live grants of a user, given by [User.Key], oldest first. One whose revocation
+// has failed halfway is among them: it may be alive on other replicas.
 func (v *Vault) ListGrants(ctx context.Context, user string) ([]Grant, error) {
 	if len(user) != 32 || !lowerHex(user) {
 		return nil, fmt.Errorf("listing grants: malformed user key: %w", ErrInvalid)
@@ -152,7 +155,7 @@ func (v *Vault) ListGrants(ctx context.Context, user string) ([]Grant, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case v.revoked(rec.ID), !v.now().Before(rec.ExpiresAt):
+		case !v.now().Before(rec.ExpiresAt):
 			continue
 		}
 		grants = append(grants, rec.Grant)

@@ -214,3 +214,37 @@ func TestGrantWhileTheStoreIsDown(t *testing.T) {
 	_, err = newVault(t, store.Store, c).LoadGrant(t.Context(), next)
 	wantErr(t, "LoadGrant after the revocation is forgotten", err, sessions.ErrNotFound)
 }
+
+// The person who tries again has to find what is still alive on other replicas.
+func TestARevocationThatFailedCanBeSeenAndRepeated(t *testing.T) {
+	c := newClock()
+	store := &flaky{Store: memstore.New(c.Now)}
+	v := newVault(t, store, c)
+	refresh, err := v.CreateGrant(t.Context(), exampleGrant(), policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token := mint(t, v, exampleUserToken(c.Now()))
+	grants, err := v.ListGrants(t.Context(), ada.Key())
+	if err != nil || len(grants) != 1 {
+		t.Fatalf("ListGrants: %+v, %v", grants, err)
+	}
+	store.set("Put")
+	wantErr(t, "RevokeGrant", v.RevokeGrant(t.Context(), ada.Key(), grants[0].ID), sessions.ErrUnavailable)
+	wantErr(t, "RevokeUserToken", v.RevokeUserToken(t.Context(), ada.Key(), token.ID), sessions.ErrUnavailable)
+	store.set()
+	if left, err := v.ListGrants(t.Context(), ada.Key()); err != nil || len(left) != 1 {
+		t.Errorf("ListGrants after a failure: %+v, %v", left, err)
+	}
+	if left, err := v.ListUserTokens(t.Context(), ada.Key()); err != nil || len(left) != 1 {
+		t.Errorf("ListUserTokens after a failure: %+v, %v", left, err)
+	}
+	if err := errors.Join(v.RevokeGrant(t.Context(), ada.Key(), grants[0].ID), v.RevokeUserToken(t.Context(), ada.Key(), token.ID)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newVault(t, store, c).LoadGrant(t.Context(), refresh)
+	wantErr(t, "LoadGrant on another replica", err, sessions.ErrRevoked)
+	if left, err := v.ListGrants(t.Context(), ada.Key()); err != nil || len(left) != 0 {
+		t.Errorf("ListGrants: %+v, %v", left, err)
+	}
+}

@@ -22,6 +22,7 @@ const (
 	UserToken                      // token that a person made for scripts; see [PersonalToken]
 	ChoiceTicket                   // hidden field of the page that asks for an identity provider
 	LogoutTicket                   // hidden field of the page that signs out
+	PortalTicket                   // hidden field of a person's own page
 	DeviceCode                     // what a device without a browser polls with
 	CredentialTicket               // hidden field of the page on upstream credentials
 	ConnectState                   // the state sent to an upstream's authorization server
@@ -46,6 +47,7 @@ var kinds = [kindCount]struct{ prefix, label string }{
 	UserToken:          {"mcput_", "user token"},
 	ChoiceTicket:       {"mcpch_", "choice ticket"},
 	LogoutTicket:       {"mcplo_", "logout ticket"},
+	PortalTicket:       {"mcppt_", "portal ticket"},
 	DeviceCode:         {"mcpdc_", "device code"},
 	CredentialTicket:   {"mcpuc_", "credential ticket"},
 	ConnectState:       {"mcpus_", "connect state"},

@@ -15,6 +15,7 @@ var textKinds = []sessions.Kind{
 	sessions.AccessToken, sessions.RefreshToken, sessions.AuthorizationCode, sessions.ConsentTicket,
 	sessions.ConsentCookie, sessions.LoginState, sessions.LoginCookie, sessions.BrowserSession,
 	sessions.ClientID, sessions.ClientSecret, sessions.InitialAccessToken, sessions.UserToken, sessions.ChoiceTicket, sessions.LogoutTicket,
+	sessions.PortalTicket,
 }
 
 func seal(t testing.TB, r *sessions.Ring, k sessions.Kind, tenant, plain string) string {

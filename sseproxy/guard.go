@@ -61,7 +61,7 @@ type Config struct {
 	OnEnd func(*Identity, error)
 
 	// OnRefuse is told of every request that Serve answers by itself, and why. May be nil.
-	OnRefuse func(*Identity, Reason)
+	OnRefuse func(*http.Request, *Identity, Reason)
 }
 
 // Reason tells why a request was not served.
@@ -87,7 +87,7 @@ type Guard struct {
 	limits    Limits
 	sessions  *Sessions
 	onEnd     func(*Identity, error)
-	onRefuse  func(*Identity, Reason)
+	onRefuse  func(*http.Request, *Identity, Reason)
 }
 
 // New returns a guard.
@@ -164,13 +164,13 @@ func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *I
 	if g.sessions != nil {
 		var ok bool
 		if x.session, ok = g.sessions.admit(r, id); !ok {
-			g.refuse(id, ReasonSession)
+			g.refuse(r, id, ReasonSession)
 			return unknownSession(w)
 		}
 		g.sessions.wantPlain(r)
 	}
 	if g.streams.full(id, g.limits) && wantsStream(r) {
-		g.refuse(id, ReasonStreams)
+		g.refuse(r, id, ReasonStreams)
 		return tooManyStreams(w)
 	}
 	x.request = *r.WithContext(ctx) // the copy lies in x
@@ -178,9 +178,9 @@ func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *I
 	return next.ServeHTTP(x, &x.request)
 }
 
-func (g *Guard) refuse(id *Identity, reason Reason) {
+func (g *Guard) refuse(r *http.Request, id *Identity, reason Reason) {
 	if g.onRefuse != nil {
-		g.onRefuse(id, reason)
+		g.onRefuse(r, id, reason)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestLimitsOfStreams(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var refused []Reason
 				streams := NewRegistry()
-				g := New(Config{Streams: streams, Limits: tc.limits, OnRefuse: func(_ *Identity, why Reason) { refused = append(refused, why) }})
+				g := New(Config{Streams: streams, Limits: tc.limits, OnRefuse: func(_ *http.Request, _ *Identity, why Reason) { refused = append(refused, why) }})
 				for _, subject := range tc.open {
 					f := fly(t, g, get(), of(subject))
 					f.begin(events...)

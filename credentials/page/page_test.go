@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -33,15 +34,24 @@ var (
 	bob   = sessions.User{Issuer: "https://idp.example", Subject: "bob", Email: "bob@example.com"}
 )
 
-// visitor is who is at the browser. Forms are the site's own unless they say otherwise.
+// visitor is who is at the browser, and what ties forms to that browser.
 type visitor struct {
-	who     *sessions.Browser
-	browser sessions.ID
-	down    bool
+	who    *sessions.Browser
+	cookie string
+	down   bool
 }
 
-func newVisitor(user sessions.User) *visitor {
-	return &visitor{who: &sessions.Browser{ID: sessions.NewID(), User: user}, browser: sessions.NewID()}
+func (w *world) visitor(user sessions.User) *visitor {
+	return &visitor{who: &sessions.Browser{ID: sessions.NewID(), User: user}, cookie: w.browserCookie()}
+}
+
+func (w *world) browserCookie() string {
+	w.t.Helper()
+	sealed, err := w.Vault.SealJSON(sessions.ConsentCookie, sessions.NewID().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return sealed
 }
 
 type trail struct {
@@ -58,7 +68,7 @@ func (l *trail) Record(_ context.Context, e audit.Event) {
 // world is a page with two servers, and who is at the browser now.
 type world struct {
 	*Page
-	*visitor
+	at     *visitor
 	t      *testing.T
 	now    time.Time
 	trail  *trail
@@ -67,32 +77,16 @@ type world struct {
 	revoke int              // what its revocation endpoint answers with
 }
 
-func (w *world) SignedIn(*http.Request) (*sessions.Browser, error) {
-	if w.down {
+func (w *world) session(*http.Request) (*sessions.Browser, error) {
+	if w.at.down {
 		return nil, sessions.ErrUnavailable
 	}
-	return w.who, nil
-}
-
-func (w *world) ReadForm(_ http.ResponseWriter, r *http.Request) (url.Values, error) {
-	if r.Method != http.MethodPost || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
-		return nil, errors.New("foreign")
-	}
-	err := r.ParseForm()
-	return r.PostForm, err
-}
-
-func (w *world) Browser(http.ResponseWriter, *http.Request) (sessions.ID, error) {
-	return w.browser, nil
-}
-
-func (w *world) KnownBrowser(*http.Request) (sessions.ID, bool) {
-	return w.browser, w.browser != sessions.ID{}
+	return w.at.who, nil
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC), trail: new(trail), visitor: newVisitor(alice)}
+	w := &world{t: t, now: time.Date(2027, 1, 15, 8, 0, 0, 0, time.UTC), trail: new(trail)}
 	w.server = httptest.NewServer(http.HandlerFunc(w.authorizationServer))
 	t.Cleanup(w.server.Close)
 	clock := func() time.Time { return w.now }
@@ -112,16 +106,18 @@ func newWorld(t *testing.T) *world {
 	}
 	everybody := func(sessions.User) bool { return true }
 	w.Page = New(Config{
-		Path:   here,
+		Path: here, HomePath: "/my", TokensPath: "/my/tokens",
 		Keeper: credentials.New(credentials.Config{Vault: vault, Audit: w.trail, Logger: zap.NewNop(), Now: clock}),
 		Servers: []Server{
 			{"/github", &credentials.Upstream{Resource: issuer + "/github", Name: "GitHub tools", Header: header, Hint: "Ask Ann."}, everybody},
 			{"/linear", &credentials.Upstream{Resource: issuer + "/linear", Header: header, OAuth: oauth, RedirectURI: issuer + CallbackPath("/linear")}, everybody},
 			{"/payroll", &credentials.Upstream{Resource: issuer + "/payroll", Header: header}, func(u sessions.User) bool { return u.Subject == "bob" }},
 		},
-		Visitors: w, Vault: vault, SiteName: "Example", SignOut: "/oauth2/logout",
+		Vault: vault, SiteName: "Example", Forms: forms.Forms{Origin: issuer, Vault: vault, Cookies: sessions.Cookies{Secure: true}}, Session: w.session,
+		SignIn:     func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("sign in first")) },
 		ClientAddr: func(*http.Request) string { return "192.0.2.1" }, Audit: w.trail, Logger: zap.NewNop(), Now: clock,
 	})
+	w.at = w.visitor(alice)
 	return w
 }
 
@@ -151,8 +147,11 @@ func (w *world) authorizationServer(rw http.ResponseWriter, r *http.Request) {
 func (w *world) send(method, target string, form url.Values) *httptest.ResponseRecorder {
 	w.t.Helper()
 	r := httptest.NewRequest(method, issuer+target, strings.NewReader(form.Encode()))
-	if form != nil {
+	if r.TLS.HandshakeComplete = true; form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if w.at.cookie != "" {
+		r.AddCookie(&http.Cookie{Name: "__Host-" + sessions.ConsentCookieName, Value: w.at.cookie})
 	}
 	endpoint := w.Endpoint(r.URL.Path)
 	if endpoint == nil {
@@ -181,17 +180,17 @@ func (w *world) ticket() string {
 // press opens the page and sends one of its forms.
 func (w *world) press(server, action string, more ...string) *httptest.ResponseRecorder {
 	w.t.Helper()
-	form := url.Values{"ticket": {w.ticket()}, "server": {server}, "action": {action}}
+	form := url.Values{"ticket": {w.ticket()}, "id": {server}, "do": {action}}
 	for i := 0; i < len(more); i += 2 {
 		form.Set(more[i], more[i+1])
 	}
 	return w.send(http.MethodPost, here, form)
 }
 
-// uses reports what an upstream would get of the person at the browser.
+// state is what there is of the person at the browser.
 func (w *world) state(server string) credentials.State {
 	w.t.Helper()
-	state, err := w.Keeper.State(w.t.Context(), w.who.User, w.Config.Servers[slices.IndexFunc(w.Servers, func(s Server) bool { return s.ID == server })].Upstream)
+	state, err := w.Keeper.State(w.t.Context(), w.at.who.User, w.Config.Servers[slices.IndexFunc(w.Servers, func(s Server) bool { return s.ID == server })].Upstream)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -205,9 +204,9 @@ func wantPage(t *testing.T, r *httptest.ResponseRecorder, status int, words stri
 	}
 }
 
-func wantBack(t *testing.T, r *httptest.ResponseRecorder) {
+func wantBack(t *testing.T, r *httptest.ResponseRecorder, done notice) {
 	t.Helper()
-	if r.Code != http.StatusSeeOther || r.Header().Get("Location") != here {
+	if r.Code != http.StatusSeeOther || r.Header().Get("Location") != here+"?done="+string(done) || notices[done] == "" {
 		t.Errorf("status %d, %v\n%s", r.Code, r.Header(), r.Body)
 	}
 }
@@ -215,22 +214,24 @@ func wantBack(t *testing.T, r *httptest.ResponseRecorder) {
 func TestStoringReplacingAndRemoving(t *testing.T) {
 	w := newWorld(t)
 	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Nothing stored")
-	wantBack(t, w.press("/github", "store", "credential", " ghp_1\r\n"))
+	wantBack(t, w.press("/github", "store", "credential", " ghp_1\r\n"), stored)
 	if !w.state("/github").Stored || w.state("/linear").Stored {
 		t.Error("stored in another place, or not at all")
 	}
-	wantPage(t, w.send(http.MethodGet, here, nil), 200, "since 15 January 2027")
-	wantBack(t, w.press("/github", "store", "credential", "ghp_2"))
-	wantBack(t, w.press("/github", "remove"))
-	wantBack(t, w.press("/github", "remove"))
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, "just now")
+	wantBack(t, w.press("/github", "store", "credential", "ghp_2"), stored)
+	wantBack(t, w.press("/github", "remove"), removed)
+	wantBack(t, w.press("/github", "remove"), removed)
 	if w.state("/github").Stored {
 		t.Error("removed, and still there")
 	}
-	base := audit.Event{Allowed: true, Subject: "alice", Email: "alice@example.com", Resource: issuer + "/github", ClientAddr: "192.0.2.1"}
-	want := []audit.Event{base, base, base}
-	want[0].Type, want[0].Reason = audit.CredentialStored, "typed in"
-	want[1].Type, want[1].Reason = audit.CredentialStored, "typed in, in the place of another"
-	want[2].Type = audit.CredentialRemoved
+	var want []audit.Event
+	for _, reason := range []string{"upstream token stored", "upstream token stored in the place of another", "upstream token removed"} {
+		want = append(want, audit.Event{
+			Type: audit.CredentialChanged, Allowed: true, Reason: reason, By: audit.ByPerson,
+			Subject: "alice", Email: "alice@example.com", Resource: issuer + "/github", ClientAddr: "192.0.2.1",
+		})
+	}
 	if !slices.Equal(w.trail.events, want) {
 		t.Errorf("audited %+v", w.trail.events)
 	}
@@ -262,13 +263,13 @@ func TestConnectingAndDisconnecting(t *testing.T) {
 		t.Errorf("redirect URI %s", q.Get("redirect_uri"))
 	}
 	callback := CallbackPath("/linear") + "?" + url.Values{"code": {"c"}, "state": {q.Get("state")}}.Encode()
-	wantBack(t, w.send(http.MethodGet, callback, nil))
+	wantBack(t, w.send(http.MethodGet, callback, nil), connected)
 	wantPage(t, w.send(http.MethodGet, callback, nil), 400, "finished already")
 	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Connected")
 	w.revoke = http.StatusServiceUnavailable
 	wantPage(t, w.press("/linear", "disconnect"), 200, "could not be told")
-	if w.state("/linear").Stored || len(w.trail.events) != 2 || w.trail.events[0].Reason != "connected" ||
-		w.trail.events[1].Reason != "the authorization server could not be told" {
+	if w.state("/linear").Stored || len(w.trail.events) != 2 || w.trail.events[0].Reason != "upstream account connected" ||
+		w.trail.events[1].Reason != "upstream account disconnected; the authorization server could not be told" {
 		t.Errorf("%+v, audited %+v", w.state("/linear"), w.trail.events)
 	}
 }
@@ -281,25 +282,25 @@ func TestACallbackInAnotherBrowserOrForAnotherPersonIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	callback := CallbackPath("/linear") + "?" + url.Values{"code": {"c"}, "state": {target.Query().Get("state")}}.Encode()
-	begun := w.visitor
+	begun := w.at
 	for name, other := range map[string]*visitor{
-		"another person":                  newVisitor(bob),
-		"another browser":                 {who: begun.who, browser: sessions.NewID()},
+		"another person":                  w.visitor(bob),
+		"another browser":                 {who: begun.who, cookie: w.browserCookie()},
 		"a browser without a cookie":      {who: begun.who},
-		"another person at this browser":  {who: &sessions.Browser{ID: sessions.NewID(), User: bob}, browser: begun.browser},
-		"the same person, signed in anew": {who: &sessions.Browser{ID: sessions.NewID(), User: alice}, browser: begun.browser},
+		"another person at this browser":  {who: &sessions.Browser{ID: sessions.NewID(), User: bob}, cookie: begun.cookie},
+		"the same person, signed in anew": {who: &sessions.Browser{ID: sessions.NewID(), User: alice}, cookie: begun.cookie},
 	} {
-		w.visitor = other
+		w.at = other
 		wantPage(t, w.send(http.MethodGet, callback, nil), 400, "Nothing was stored")
 		if w.state("/linear").Stored {
 			t.Errorf("%s: an account was connected", name)
 		}
 	}
-	w.visitor = &visitor{browser: begun.browser}
-	wantPage(t, w.send(http.MethodGet, callback, nil), 403, "not signed in")
-	w.visitor = begun
+	w.at = &visitor{cookie: begun.cookie}
+	wantPage(t, w.send(http.MethodGet, callback, nil), 403, "nobody is signed in")
+	w.at = begun
 	wantPage(t, w.send(http.MethodPost, callback, nil), 405, "")
-	wantBack(t, w.send(http.MethodGet, callback, nil))
+	wantBack(t, w.send(http.MethodGet, callback, nil), connected)
 }
 
 func TestWhatTheOtherServiceSays(t *testing.T) {
@@ -311,10 +312,10 @@ func TestWhatTheOtherServiceSays(t *testing.T) {
 		words  string
 		reason string
 	}{
-		{"declined", url.Values{"error": {"access_denied"}}, 0, 200, "declined", "declined at the authorization server"},
-		{"an error", url.Values{"error": {"<b>x</b>"}}, 0, 502, "did not pass", "the authorization server's answer did not pass"},
-		{"of another server", url.Values{"code": {"c"}, "iss": {"https://evil.example"}}, 0, 502, "did not pass", "the authorization server's answer did not pass"},
-		{"a code that is refused", url.Values{"code": {"c"}}, 400, 502, "did not pass", "the authorization server's answer did not pass"},
+		{"declined", url.Values{"error": {"access_denied"}}, 0, 200, "declined", "upstream account declined"},
+		{"an error", url.Values{"error": {"<b>x</b>"}}, 0, 502, "did not pass", "the upstream's authorization server gave an answer that does not pass"},
+		{"of another server", url.Values{"code": {"c"}, "iss": {"https://evil.example"}}, 0, 502, "did not pass", "the upstream's authorization server gave an answer that does not pass"},
+		{"a code that is refused", url.Values{"code": {"c"}}, 400, 502, "did not pass", "the upstream's authorization server gave an answer that does not pass"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -338,36 +339,37 @@ func TestWhatTheOtherServiceSays(t *testing.T) {
 
 func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 	w := newWorld(t)
-	mine := w.visitor
+	mine := w.at
 	good := func() url.Values {
-		return url.Values{"ticket": {w.ticket()}, "server": {"/github"}, "action": {"store"}, "credential": {"ghp_1"}}
+		return url.Values{"ticket": {w.ticket()}, "id": {"/github"}, "do": {"store"}, "credential": {"ghp_1"}}
 	}
 	form := good()
-	w.visitor = newVisitor(bob)
+	w.at = w.visitor(bob)
 	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
-	w.visitor = &visitor{who: mine.who, browser: sessions.NewID()}
+	w.at = &visitor{who: mine.who, cookie: w.browserCookie()}
 	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
-	w.visitor = &visitor{who: &sessions.Browser{ID: sessions.NewID(), User: alice}, browser: mine.browser}
+	w.at = &visitor{who: &sessions.Browser{ID: sessions.NewID(), User: alice}, cookie: mine.cookie}
 	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
-	w.visitor = &visitor{browser: mine.browser}
-	wantPage(t, w.send(http.MethodPost, here, form), 403, "not signed in")
-	w.visitor = mine
+	w.at = &visitor{cookie: mine.cookie}
+	wantPage(t, w.send(http.MethodPost, here, form), 403, "nobody is signed in")
+	w.at = mine
 	form.Set("ticket", "mcpuc_x")
 	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
-	wantPage(t, w.send(http.MethodPut, here, good()), 403, "not sent from the page")
+	wantPage(t, w.send(http.MethodPut, here, good()), 405, "for a browser")
 
 	foreign := httptest.NewRequest(http.MethodPost, issuer+here, strings.NewReader(good().Encode()))
 	foreign.Header.Set("Sec-Fetch-Site", "cross-site")
+	foreign.TLS.HandshakeComplete = true
 	recorder := httptest.NewRecorder()
 	w.Endpoint(here)(recorder, foreign)
-	wantPage(t, recorder, 403, "not sent from the page")
+	wantPage(t, recorder, 403, "another website")
 
 	for name, change := range map[string][2]string{
-		"no such server":               {"server", "/other"},
-		"a server that is not theirs":  {"server", "/payroll"},
-		"no such action":               {"action", "steal"},
-		"an action of another server":  {"action", "connect"},
-		"disconnecting a stored token": {"action", "disconnect"},
+		"no such server":               {"id", "/other"},
+		"a server that is not theirs":  {"id", "/payroll"},
+		"no such action":               {"do", "steal"},
+		"an action of another server":  {"do", "connect"},
+		"disconnecting a stored token": {"do", "disconnect"},
 	} {
 		form := good()
 		form.Set(change[0], change[1])
@@ -375,9 +377,6 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 			t.Errorf("%s: status %d", name, r.Code)
 		}
 	}
-	form = good()
-	w.now = w.now.Add(ticketLife)
-	wantPage(t, w.send(http.MethodPost, here, form), 400, "expired")
 	if len(w.trail.events) != 0 || w.state("/github").Stored {
 		t.Errorf("something happened: %+v", w.trail.events)
 	}
@@ -388,11 +387,11 @@ func TestPeopleSeeTheServersThatTheyMayUse(t *testing.T) {
 	if body := w.send(http.MethodGet, here, nil).Body.String(); strings.Contains(body, "payroll") || !strings.Contains(body, "Ask Ann.") {
 		t.Errorf("alice sees\n%s", body)
 	}
-	w.visitor = newVisitor(bob)
+	w.at = w.visitor(bob)
 	wantPage(t, w.send(http.MethodGet, here, nil), 200, issuer+"/payroll")
-	w.visitor = new(visitor)
-	wantPage(t, w.send(http.MethodGet, here, nil), 403, "Connect an application")
-	w.visitor = &visitor{down: true}
+	w.at = new(visitor)
+	wantPage(t, w.send(http.MethodGet, here, nil), 200, "sign in first")
+	w.at = &visitor{down: true}
 	r := w.send(http.MethodGet, here, nil)
 	wantPage(t, r, 503, "session store")
 	if r.Header().Get("Retry-After") == "" {
@@ -427,8 +426,16 @@ func TestEachServerHasACallbackOfItsOwn(t *testing.T) {
 	}
 }
 
+// A link cannot put words onto the page that are not ours.
+func TestOnlyWhatWasDoneIsSaid(t *testing.T) {
+	w := newWorld(t)
+	wantPage(t, w.send(http.MethodGet, here+"?done=stored", nil), 200, "The token is stored")
+	for _, query := range []string{"?done=%3Cb%3Epwned", "?done=pwned", "?done=stored&done=removed"} {
+		if body := w.send(http.MethodGet, here+query, nil).Body.String(); strings.Contains(body, "pwned") || strings.Contains(body, `role="status"`) {
+			t.Errorf("%s: %s", query, body)
+		}
+	}
+}
+
 // Interface guards
-var (
-	_ Visitors       = (*world)(nil)
-	_ audit.Recorder = (*trail)(nil)
-)
+var _ audit.Recorder = (*trail)(nil)

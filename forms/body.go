@@ -1,0 +1,75 @@
+package forms
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxBody bounds a form. A token request carries a client id (1,000 characters), a code or
+	// refresh token and a verifier; 64 KiB leaves room for assertions.
+	maxBody = 64 << 10
+	// maxParameters bounds how many parameters a request may carry, before they are parsed.
+	maxParameters = 100
+)
+
+// BodyError says what is wrong with a form. Its text holds nothing of the form.
+type BodyError struct {
+	Status int // what to answer
+	Text   string
+}
+
+func (e *BodyError) Error() string { return e.Text }
+
+// Body reads the form in the body of a request: form-encoded, bounded, no parameter twice but those
+// that may be repeated. The query string is never looked at: credentials do not belong in URLs
+// (RFC 6749, section 2.3.1), and mixing both would make two readings of one request. The error is a
+// [BodyError].
+func Body(w http.ResponseWriter, r *http.Request, repeatable ...string) (url.Values, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, &BodyError{http.StatusBadRequest, "send the parameters as application/x-www-form-urlencoded in the request body"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, &BodyError{http.StatusRequestEntityTooLarge, "the request body is larger than 64 KiB"}
+	}
+	if err != nil {
+		return nil, &BodyError{http.StatusBadRequest, "the request body could not be read to its end"}
+	}
+	form, err := Parse(string(body))
+	if err != nil {
+		return nil, &BodyError{http.StatusBadRequest, "the request body is not valid form encoding"}
+	}
+	if Repeated(form, repeatable...) {
+		return nil, &BodyError{http.StatusBadRequest, "a parameter is given more than once"} // RFC 6749, section 3.2
+	}
+	return form, nil
+}
+
+// Parse is url.ParseQuery with a bound on the number of parameters.
+func Parse(raw string) (url.Values, error) {
+	if strings.Count(raw, "&") >= maxParameters {
+		return nil, errors.New("too many parameters")
+	}
+	return url.ParseQuery(raw)
+}
+
+// Repeated reports whether a parameter is there twice that may not be.
+func Repeated(form url.Values, repeatable ...string) bool {
+	for name, values := range form {
+		if len(values) > 1 && !slices.Contains(repeatable, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Interface guards
+var _ error = (*BodyError)(nil)
