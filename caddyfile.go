@@ -258,6 +258,7 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 		"browser_session_lifetime": &o.BrowserSessionLifetime,
 		"recheck_interval":         &o.RecheckInterval,
 		"recheck_grace":            &o.RecheckGrace,
+		"grant_lifetime":           &o.GrantLifetime,
 	}
 	name := d.Val()
 	if target, ok := durations[name]; ok {

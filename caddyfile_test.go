@@ -138,6 +138,8 @@ func TestValidate(t *testing.T) {
 		{"a resource over our endpoints", provider + "resource /oauth2/*\n", "answers below /oauth2/"},
 		{"a resource over the metadata", provider + "resource /.well-known\n", "resource"},
 		{"a loopback exception on a public site", provider + "issuer https://mcp.example.com\nclients {\ncimd allow_loopback\n}\n", "allow_loopback"},
+		{"a loopback exception without an issuer", provider + "clients {\ncimd allow_loopback\n}\n", "add, for example"},
+		{"a loopback exception on loopback", provider + "issuer http://localhost:8080\nclients {\ncimd allow_loopback\n}\n", ""},
 		{"a client with a short secret", provider + "client job {\nsecret {env.TEST_SHORT_KEY}\nredirect_uri http://localhost/cb\n}\n", "client job"},
 		{"development mode", "dev\n", ""},
 		{"development mode on a site with an address of this computer", "issuer https://127.0.0.1:8443\ndev\n", ""},

@@ -118,6 +118,11 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		registration = new(Registration)
 	}
 	s.config.DynamicRegistration = !registration.Disabled
+	for _, host := range registration.RedirectHosts {
+		if err := clients.CheckRegistrationHost(host); err != nil {
+			return s, fmt.Errorf("registration redirect_host %w", err)
+		}
+	}
 	s.config.RegistrationHosts = registration.RedirectHosts
 	for _, token := range registration.InitialAccessTokens {
 		secret, err := secretValue(token)

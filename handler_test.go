@@ -220,6 +220,18 @@ func TestForgedIdentityIsRemovedOutsideOfResources(t *testing.T) {
 	}
 }
 
+func TestOurTokensStayOutOfOtherPaths(t *testing.T) {
+	h := newTestHandler(t, &Resource{Paths: []string{"/github"}})
+	r, _ := request("GET", testIssuer+"/public", http.Header{"Authorization": {"Bearer " + h.token(t, testIssuer+"/github", nil)}})
+	if _, _, got := serve(t, h, r); got == nil || got.Header.Get("Authorization") != "" {
+		t.Errorf("passed on: %v", got)
+	}
+	r, _ = request("GET", testIssuer+"/public", http.Header{"Authorization": {"Bearer theirs"}})
+	if _, _, got := serve(t, h, r); got == nil || got.Header.Get("Authorization") != "Bearer theirs" {
+		t.Errorf("passed on: %v", got)
+	}
+}
+
 func TestPreflightsAreAnsweredAtTheEdge(t *testing.T) {
 	h := newTestHandler(t)
 	for _, path := range []string{"/mcp", "/oauth2/token", "/oauth2/register", "/.well-known/oauth-authorization-server"} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -163,6 +165,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		for _, redirectURL := range h.callbacks {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
 		}
+		if h.clients.documents != nil && h.clients.documents.AllowLoopback {
+			return errors.New("cimd allow_loopback is for an issuer on loopback; add, for example, \"issuer http://localhost:8080\"")
+		}
 		// Mistakes that do not depend on the issuer show now rather than at the first request.
 		_, err := h.newSite(noIssuer)
 		return err
@@ -233,6 +238,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case !guarded && endpoint == nil && document == nil:
 		s.guard.CleanRequest(r)
+		dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !s.networks.Admits(clientAddr(r)):
 		h.recordDenial(r, reasonNetwork, audit.Event{})
@@ -256,6 +262,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)
+}
+
+// dropOwnToken keeps a token of ours from whatever serves the paths that are nobody's resource: a client
+// that sends it there by mistake must not hand it over. Other credentials are the site's own.
+func dropOwnToken(h http.Header) {
+	if len(h["Authorization"]) == 0 {
+		return
+	}
+	token, err := access.Bearer(h)
+	if err != nil {
+		return
+	}
+	for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
+		if strings.HasPrefix(token, kind.Prefix()) {
+			delete(h, "Authorization")
+		}
+	}
 }
 
 // requestedPath is the path as the client sent it. Directives before this one may have rewritten the

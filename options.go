@@ -71,6 +71,10 @@ type Options struct {
 	// Default: `30d`.
 	RefreshTokenLifetime caddy.Duration `json:"refresh_token_lifetime,omitempty"`
 
+	// How long a client stays connected at most, however often it is used; after that its person signs
+	// in again. Default: no limit.
+	GrantLifetime caddy.Duration `json:"grant_lifetime,omitempty"`
+
 	// For how long a refresh token that has just been replaced still answers with its successor, so
 	// that clients which refresh in parallel or lose an answer stay connected. At most 10m.
 	// Default: `60s`.
@@ -267,6 +271,7 @@ func (o *Options) inherit(d *Options) {
 		{&o.BrowserSessionLifetime, &d.BrowserSessionLifetime},
 		{&o.RecheckInterval, &d.RecheckInterval},
 		{&o.RecheckGrace, &d.RecheckGrace},
+		{&o.GrantLifetime, &d.GrantLifetime},
 	} {
 		if *pair.own == 0 {
 			*pair.own = *pair.shared
@@ -285,6 +290,7 @@ func (o *Options) lifetimes() (authserver.Lifetimes, error) {
 	}{
 		{"access_token_lifetime", o.AccessTokenLifetime, 24 * time.Hour, &l.Access},
 		{"refresh_token_lifetime", o.RefreshTokenLifetime, 400 * 24 * time.Hour, &l.Grant.Sliding},
+		{"grant_lifetime", o.GrantLifetime, 4000 * 24 * time.Hour, &l.Grant.Absolute},
 		{"refresh_grace", o.RefreshGrace, 10 * time.Minute, &l.Grant.Grace},
 		{"code_lifetime", o.CodeLifetime, 10 * time.Minute, &l.Code},
 		{"login_lifetime", o.LoginLifetime, time.Hour, &l.Login},

@@ -140,6 +140,7 @@ func TestConfigurationsThatDoNotStart(t *testing.T) {
 		{"an unknown member of a resource", `"resources": [{"path": "/a"}]`, goodApp, "path"},
 		{"an unknown member of the app", ``, `{"storage": {}}`, "storage"},
 		{"an unknown store", ``, `{"store": {"store": "floppy"}}`, "floppy"},
+		{"a registration host that never matches", `"clients": {"registration": {"redirect_hosts": ["https://client.example"]}}`, goodApp, "redirect_host"},
 		{"resources that overlap", `"resources": [{"paths": ["/a"]}, {"paths": ["/a/b"]}]`, goodApp, "overlap"},
 		{"resources that overlap without an issuer", `"issuer": "", "resources": [{"paths": ["/a"]}, {"paths": ["/a/b"]}]`, goodApp, "overlap"},
 		{"a resource without a path", `"resources": [{}]`, goodApp, "without a path"},

@@ -11,16 +11,7 @@ import (
 )
 
 // The demands of the MCP authorization specification on the server side, by number, as far as they can be
-// proven in one process. What needs a running upstream, a provider or the network is proven elsewhere:
-//
-//	N19        over TLS: e2e TestOverTLSEveryCookieIsTiedToTheHost; here the issuer must be https
-//	N54        dropped in later revisions; refreshes ask the allow-list again: authserver tests
-//	N56        identity TestFinishChecksTheSignature, TestFinishChecksTheClaims, TestUserInfo
-//	N75 - N81  clients TestFetch, TestParseDocument, TestDocumentRedirectsAreFiltered, TestDocumentIsCached,
-//	           TestDocumentURLs, TestPublicAddress, TestDialUnderRebinding
-//	N83 - N92  sseproxy tests; e2e TestAClientThatKnowsOnlyTheAddressSignsInAndCallsTools, TestOpenStreamsSurviveAReload
-//	N93        sseproxy TestSessionsOpenForTheirOwnerOnly
-//	N94        e2e TestAForgedIdentityNeverReachesTheServer
+// proven in one process. Where the others are proven stands in provenElsewhere.
 func TestDiscoveryMusts(t *testing.T) {
 	e := newEdge(t)
 	scoped := newEdge(t, &Resource{Paths: []string{"/mcp"}, Scopes: []string{"tools:read", "tools:write"}})

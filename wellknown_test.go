@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,5 +154,22 @@ func TestMetadataSaysWhatIsServed(t *testing.T) {
 	}
 	if cache := rec.Header().Get("Cache-Control"); !strings.Contains(cache, "max-age=300") {
 		t.Errorf("Cache-Control %q", cache)
+	}
+}
+
+// RFC 8414, section 2: the algorithms must be published for every endpoint that takes signed assertions.
+func TestMetadataNamesTheAlgorithmsOfAssertions(t *testing.T) {
+	h := newTestHandler(t)
+	var document map[string]any
+	rec, _ := fetch(t, h, testIssuer+"/.well-known/oauth-authorization-server")
+	if err := json.Unmarshal(rec.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, endpoint := range []string{"token", "revocation", "introspection"} {
+		methods, _ := document[endpoint+"_endpoint_auth_methods_supported"].([]any)
+		algorithms, _ := document[endpoint+"_endpoint_auth_signing_alg_values_supported"].([]any)
+		if !slices.Contains(methods, any("private_key_jwt")) || !slices.Contains(algorithms, any("ES256")) || slices.Contains(algorithms, any("none")) {
+			t.Errorf("the %s endpoint takes %v, signed with %v", endpoint, methods, algorithms)
+		}
 	}
 }

@@ -41,7 +41,10 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
 	}
 	if slices.Contains(authMethods, clients.AuthPrivateKeyJWT) {
-		metadata.TokenEndpointAuthSigningAlgValuesSupported = clients.AssertionAlgorithms() // RFC 8414, section 2
+		algorithms := clients.AssertionAlgorithms() // RFC 8414, section 2
+		metadata.TokenEndpointAuthSigningAlgValuesSupported = algorithms
+		metadata.RevocationEndpointAuthSigningAlgValuesSupported = algorithms
+		metadata.IntrospectionEndpointAuthSigningAlgValuesSupported = algorithms
 	}
 	return metadata
 }

@@ -34,7 +34,9 @@ var (
 		title:  "This application is not known here",
 		text:   "The application uses a registration that this server did not issue or no longer accepts.",
 		advice: "Remove this server from the application and add it again, so that it registers anew. " +
-			"In Claude Code: /mcp, choose the server, clear authentication. With mcp-remote: delete the folder .mcp-auth in your home directory.",
+			"Claude Code: /mcp, choose the server, Clear authentication. Claude, ChatGPT: delete the connector and create it again. " +
+			"VS Code: the command Authentication: Remove Dynamic Authentication Providers. Cursor: Settings, MCP, Logout. " +
+			"Codex: codex mcp logout with the server's name. mcp-remote: delete the folder .mcp-auth in your home directory.",
 	}
 	wrongRedirect = problem{
 		status: http.StatusBadRequest,

@@ -22,6 +22,10 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	if presented == "" {
 		return nil, invalidRequest("refresh_token is missing")
 	}
+	if !client.MayRefresh() {
+		// It could when the grant began; its registration is not what it was.
+		return nil, unauthorizedClient("this client is not registered for refresh tokens any more; authorize again")
+	}
 	grant, err := s.loadGrant(r, presented)
 	reused := errors.Is(err, sessions.ErrReused)
 	if err != nil && !reused {

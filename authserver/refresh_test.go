@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -234,4 +235,17 @@ func TestARefreshTokenThatIsNone(t *testing.T) {
 		w.refresh(token).wantError(t, 400, "invalid_grant")
 	}
 	w.refreshed(got.RefreshToken)
+}
+
+// An operator who takes refresh_token out of a client's grant types means the tokens that are out there, too.
+func TestAClientThatMayNotRefreshAnyMore(t *testing.T) {
+	w := newWorld(t)
+	first := w.tokens()
+	before := w.Clients
+	w.Clients = clients.New(clients.Config{Ring: w.Vault.Ring, Tenant: issuer, Now: w.clock.Now, Static: []clients.Client{
+		static(t, clients.Client{ID: "web", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code"}}),
+	}})
+	w.refresh(first.RefreshToken).wantError(t, 400, "unauthorized_client")
+	w.Clients = before
+	w.refreshed(first.RefreshToken)
 }

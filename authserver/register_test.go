@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
@@ -119,5 +120,41 @@ func TestEarlyDataIsRefused(t *testing.T) {
 				t.Errorf("%s with a complete handshake %t: status %d", path, complete, a.status)
 			}
 		}
+	}
+}
+
+func TestRegistrationWithAnInitialAccessToken(t *testing.T) {
+	one, two := strings.Repeat("initial-1", 5), strings.Repeat("initial-2", 5)
+	w := newWorld(t, func(c *Config) {
+		c.RegistrationTokens = [][32]byte{sha256.Sum256([]byte(one)), sha256.Sum256([]byte(two))}
+	})
+	issued := w.tokens()
+	for _, tc := range []struct {
+		name   string
+		header []string
+		status int
+	}{
+		{"the first", []string{"Bearer " + one}, 201},
+		{"the second", []string{"bearer " + two}, 201},
+		{"none", nil, 401},
+		{"an empty one", []string{"Bearer "}, 401},
+		{"another", []string{"Bearer " + one + "x"}, 401},
+		{"half of one", []string{"Bearer " + one[:20]}, 401},
+		{"one as Basic", []string{"Basic " + one}, 401},
+		{"two at once", []string{"Bearer " + one, "Bearer " + two}, 401},
+		{"an access token", []string{"Bearer " + issued.AccessToken}, 401},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", issuer+RegisterPath, strings.NewReader(`{"redirect_uris":["`+callback+`"]}`))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header["Authorization"] = tc.header
+			got := w.decode(w.send(r))
+			if got.status != tc.status || (got.ClientID != "") != (tc.status == 201) {
+				t.Fatalf("status %d: %s", got.status, got.body)
+			}
+			if tc.status == 401 && (got.Error != "invalid_token" || !strings.HasPrefix(got.header.Get("WWW-Authenticate"), "Bearer ")) {
+				t.Errorf("%s, challenge %q", got.body, got.header.Get("WWW-Authenticate"))
+			}
+		})
 	}
 }

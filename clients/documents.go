@@ -24,7 +24,8 @@ type Documents struct {
 	// they are left out.
 	ForeignRedirects bool
 	// Pinned are documents by their URL, for clients whose document cannot be fetched. They are not
-	// fetched at all, and need not be allowed above.
+	// fetched at all, and need not be allowed above. Whoever pins one vouches for its redirect URIs, so
+	// those may have other origins.
 	Pinned map[string][]byte
 	// AllowLoopback accepts documents on the loopback interface of this machine. It is for development
 	// and tests, where the server itself is on loopback (section 6.5 of the draft).
@@ -41,11 +42,16 @@ func (d Documents) Check() error {
 		}
 	}
 	for url, body := range d.Pinned {
-		if _, err := d.parse(url, body, clientSchemes, true); err != nil {
+		if _, err := d.parsePinned(url, body, clientSchemes, true); err != nil {
 			return fmt.Errorf("pinned metadata document of %q: %w", url, err)
 		}
 	}
 	return nil
+}
+
+func (d Documents) parsePinned(url string, body []byte, allowed schemes, assertions bool) (*Client, error) {
+	d.ForeignRedirects = true
+	return d.parse(url, body, allowed, assertions)
 }
 
 // trusts reports whether documents of host may be fetched.
@@ -91,7 +97,7 @@ func newDocuments(config Documents, allowed schemes, assertions bool, now func()
 	})
 	d.keys = newRemote(f, b, now, func(_ string, body []byte) (keySet, error) { return parseKeys(body) })
 	for url, body := range config.Pinned {
-		if c, err := config.parse(url, body, allowed, assertions); err == nil {
+		if c, err := config.parsePinned(url, body, allowed, assertions); err == nil {
 			d.pinned[url] = c
 		}
 	}

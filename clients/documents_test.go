@@ -286,6 +286,20 @@ func TestPinnedDocument(t *testing.T) {
 	}
 }
 
+// The operator vouches for a pinned document, and so for redirects to other sites of its vendor.
+func TestAPinnedDocumentMayRedirectElsewhere(t *testing.T) {
+	body := []byte(`{"client_id":"` + docURL + `","client_name":"App","redirect_uris":["https://app.other.example/cb","acme-ide://cb","javascript:alert(1)"]}`)
+	config := Documents{Pinned: map[string][]byte{docURL: body}}
+	if err := config.Check(); err != nil {
+		t.Fatal(err)
+	}
+	g := newRegistry(t, func(c *Config) { c.Documents, c.PrivateSchemes = &config, []string{"acme-ide"} })
+	c, err := g.Lookup(context.Background(), docURL)
+	if err != nil || !c.Redirect("https://app.other.example/cb") || !c.Redirect("acme-ide://cb") || c.Redirect("javascript:alert(1)") || c.Redirect("https://evil.example/cb") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestVerifiedHostShowsThePort(t *testing.T) {
 	s := newSite(t)
 	c, err := s.registry(t, nil).Lookup(context.Background(), s.URL+"/a")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -98,7 +99,7 @@ func (g *Registry) registrable(redirectURIs []string) bool {
 		if err != nil {
 			return false
 		}
-		host := u.host
+		host := strings.ToLower(u.host)
 		switch u.kind {
 		case Loopback:
 			host = "localhost"
@@ -112,13 +113,32 @@ func (g *Registry) registrable(redirectURIs []string) bool {
 	return true
 }
 
-// registrableGrants leaves out the device grant where only listed hosts may be answered: whoever may not
-// be answered elsewhere must not be answered at a device instead.
+// registrableGrants returns the grant types that remain where only some hosts may register: whoever may be
+// answered at those only must not be answered at a device instead.
 func (g *Registry) registrableGrants(grantTypes []string) []string {
 	if len(g.config.RegistrationHosts) == 0 {
 		return grantTypes
 	}
 	return slices.DeleteFunc(grantTypes, func(name string) bool { return name == GrantDeviceCode })
+}
+
+// CheckRegistrationHost reports why host cannot stand among Config.RegistrationHosts. One that never
+// matches would keep every client out without a word.
+func CheckRegistrationHost(host string) error {
+	scheme, isScheme := strings.CutSuffix(host, ":")
+	switch name := strings.TrimPrefix(host, "*."); {
+	case host == "localhost":
+		return nil
+	case isScheme:
+		if err := CheckScheme(scheme); err != nil {
+			return fmt.Errorf("%q: %w", host, err)
+		}
+		return nil
+	case !publicHost(name) || loopbackHost(name) || name != strings.ToLower(name):
+		return fmt.Errorf(`%q is no host: write "client.example", "*.client.example" for all below it, `+
+			`"localhost" for loopback addresses, or "cursor:" for a private-use scheme`, host)
+	}
+	return nil
 }
 
 // sealID gives the client its id. The client's home page is left out if the id would be too long

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -191,6 +192,54 @@ func TestRegisterDropsTheHomePageFirst(t *testing.T) {
 	}
 	if len(answer.ClientID) >= maxClientID {
 		t.Errorf("the id has %d characters", len(answer.ClientID))
+	}
+}
+
+func TestRegistrationLimitedToHosts(t *testing.T) {
+	listed := []string{"a.example", "*.b.example", "localhost", "cursor:"}
+	limited := newRegistry(t, func(c *Config) { c.RegistrationHosts = listed })
+	for uris, accepted := range map[string]bool{
+		`"https://a.example/cb"`:                           true,
+		`"https://A.example/cb"`:                           true,
+		`"https://x.b.example/cb"`:                         true,
+		`"http://127.0.0.1/cb","http://[::1]/cb"`:          true,
+		`"cursor://anysphere.cursor-mcp/cb"`:               true,
+		`"https://b.example/cb"`:                           false,
+		`"https://xb.example/cb"`:                          false,
+		`"https://a.example.evil.example/cb"`:              false,
+		`"https://evil.example/a.example"`:                 false,
+		`"vscode://x/cb"`:                                  false,
+		`"https://a.example/cb","https://evil.example/cb"`: false,
+		`"https://localhost.evil.example/cb"`:              false,
+		`"https://a.example:8443/cb"`:                      true,
+	} {
+		body := []byte(`{"redirect_uris":[` + uris + `]}`)
+		_, _, err := limited.Register(body)
+		var refused *MetadataError
+		if (err == nil) != accepted || err != nil && (!errors.As(err, &refused) || refused.Code != "invalid_redirect_uri") {
+			t.Errorf("%s: %v", uris, err)
+		}
+		// Whoever registered before the limit was set is judged by it as well.
+		before, _ := register(t, newRegistry(t, nil), string(body))
+		if c, err := limited.Lookup(context.Background(), before.ClientID); (err == nil) != accepted || err != nil && !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s, registered before: %+v, %v", uris, c, err)
+		}
+	}
+	device, _ := register(t, newRegistry(t, nil), `{"grant_types":["authorization_code","`+GrantDeviceCode+`"],"redirect_uris":["https://a.example/cb"]}`)
+	if c, err := limited.Lookup(context.Background(), device.ClientID); err != nil || c.May(GrantDeviceCode) {
+		t.Errorf("may be answered at a device: %+v, %v", c, err)
+	}
+}
+
+func TestCheckRegistrationHosts(t *testing.T) {
+	for host, ok := range map[string]bool{
+		"a.example": true, "*.a.example": true, "localhost": true, "cursor:": true, "com.example.app:": true, "192.0.2.1": true,
+		"https://a.example": false, "a.example/cb": false, "A.example": false, "a.example:443": false, "": false, "*": false,
+		"127.0.0.1": false, "[::1]": false, "*.localhost": false, "javascript:": false, "cursor": false, "cursor://": false,
+	} {
+		if err := CheckRegistrationHost(host); (err == nil) != ok {
+			t.Errorf("%q: %v", host, err)
+		}
 	}
 }
 

@@ -23,8 +23,9 @@ type Config struct {
 	// unknown, too.
 	DynamicRegistration bool
 	// RegistrationHosts, if not empty, are the only hosts whose redirect URIs may be registered
-	// dynamically: "client.example", "*.client.example" for all below it, "localhost" for loopback
-	// redirects of every spelling, and a private-use scheme with its colon, such as "cursor:".
+	// dynamically, each as CheckRegistrationHost accepts it: "client.example", "*.client.example" for
+	// all below it, "localhost" for loopback redirects of every spelling, and a private-use scheme with
+	// its colon, such as "cursor:". Clients that registered others before are unknown, too.
 	RegistrationHosts []string
 	// PrivateSchemes are allowed for redirect URIs in addition to the built-in ones and to reverse
 	// domain names, each as CheckScheme accepts it.

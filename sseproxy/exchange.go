@@ -66,6 +66,9 @@ func (x *exchange) WriteHeader(status int) {
 	h := x.Header()
 	x.wroteHeader = true
 	x.share(h)
+	if status >= 300 && status < 400 && len(h["Location"]) > 0 {
+		x.relocate(h)
+	}
 	if x.guard.sessions != nil {
 		x.guard.sessions.tagHeader(h, x.id, &x.session)
 	}
