@@ -24,12 +24,14 @@ func momentOf(t, now time.Time) moment {
 	}
 }
 
+// dateForm is a date that nobody reads with day and month exchanged.
+const dateForm = "2 Jan 2006"
+
 // relative is how long ago t was, or how far ahead, as long as that says more than the date.
 func relative(t, now time.Time) string {
-	d := now.Sub(t)
-	before, after := "", " ago"
-	if d < 0 {
-		d, before, after = -d, "in ", ""
+	d, before, after := now.Sub(t), "", " ago"
+	if t.After(now) {
+		d, before, after = t.Sub(now), "in ", ""
 	}
 	switch {
 	case d < time.Minute && after != "":
@@ -43,7 +45,7 @@ func relative(t, now time.Time) string {
 	case d < 7*24*time.Hour:
 		return before + whole(d, 24*time.Hour, "day") + after
 	}
-	return t.Format("2 Jan 2006")
+	return t.Format(dateForm)
 }
 
 // whole counts the units that d holds.

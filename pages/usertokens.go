@@ -155,8 +155,7 @@ func life(days int) string {
 
 type mintedView struct {
 	frame
-	Token, Name, Link, Example string
-	ExpiresAt                  moment
+	Token, Name, Link, Example, Expires string
 }
 
 // WriteMinted answers with a token that has just been made.
@@ -164,7 +163,7 @@ func WriteMinted(w http.ResponseWriter, r *http.Request, v MintedToken) {
 	write(w, r, http.StatusOK, mintedPage, mintedView{
 		frame: newFrame("Your new token", v.SiteName),
 		Token: v.Token, Name: DisplayName(v.Name), Link: v.Link, Example: address(v.Example),
-		// A date is what somebody writes down who has to renew it.
-		ExpiresAt: momentOf(v.ExpiresAt, time.Time{}),
+		// What somebody writes down who has to renew it.
+		Expires: v.ExpiresAt.UTC().Format(dateForm),
 	})
 }
