@@ -119,21 +119,30 @@ func (e *edge) stop() {
 	_ = os.RemoveAll(e.dir)
 }
 
-// cpu is the processor time that the edge has used so far.
+// cpu is the processor time that the edge has used so far, to the nanosecond: /proc/<pid>/stat counts in
+// ticks of 10 ms, which is too coarse for short slices.
 func (e *edge) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", e.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", e.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	// The command's name, in parentheses, may hold spaces.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("reading processor time: %v, %v", err1, err2)
+	var total int64
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			return 0, err
+		}
+		spent, _, _ := strings.Cut(string(stat), " ")
+		nanos, err := strconv.ParseInt(spent, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading processor time: %w", err)
+		}
+		total += nanos
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
-	return time.Duration(user+system) * tick, nil
+	if total == 0 {
+		return 0, fmt.Errorf("the kernel does not tell the processor time of %d", e.cmd.Process.Pid)
+	}
+	return time.Duration(total), nil
 }
 
 // rss is the resident memory of the edge in bytes.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -21,22 +23,27 @@ type load struct {
 	tokens      []string
 	paths       []string
 	status      int // that every answer must have
+	rate        int // calls per second, at random times; 0 is as many as the connections carry
 
-	last float64 // what cost returned last
+	client *http.Client // over all slices, so that no slice opens connections
 }
+
+// offered is the rate of every edge in a comparison. Three of them keep the processor about half busy.
+const offered = 1500
 
 const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
 
 // run sends calls for d and returns how many were answered. An answer with another status is an error:
 // a benchmark of failures would look fast.
 func (l *load) run(ctx context.Context, d time.Duration) (int64, error) {
-	transport := &http.Transport{
-		MaxIdleConnsPerHost: l.connections,
-		ForceAttemptHTTP2:   strings.HasPrefix(l.edge.origin, "https"),
-		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
+	if l.client == nil {
+		transport := &http.Transport{
+			MaxIdleConnsPerHost: l.connections,
+			ForceAttemptHTTP2:   strings.HasPrefix(l.edge.origin, "https"),
+			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
+		}
+		l.client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var answered atomic.Int64
@@ -44,8 +51,12 @@ func (l *load) run(ctx context.Context, d time.Duration) (int64, error) {
 	var all sync.WaitGroup
 	for i := range l.connections {
 		all.Go(func() {
+			next := time.Now()
 			for n := i; ctx.Err() == nil && failure.Load() == nil; n += l.connections {
-				if err := l.one(client, n); err != nil {
+				if next = next.Add(l.pause()); l.rate > 0 && !sleepUntil(ctx, next) {
+					return
+				}
+				if err := l.one(l.client, n); err != nil {
 					failure.Store(&err)
 					return
 				}
@@ -58,6 +69,25 @@ func (l *load) run(ctx context.Context, d time.Duration) (int64, error) {
 		return 0, *err
 	}
 	return answered.Load(), nil
+}
+
+// pause is the time between two calls of a connection, of a Poisson process: regular calls of many
+// connections would come in step.
+func (l *load) pause() time.Duration {
+	if l.rate == 0 {
+		return 0
+	}
+	return time.Duration(rand.ExpFloat64() * float64(time.Second) * float64(l.connections) / float64(l.rate))
+}
+
+// sleepUntil reports whether the context is still there at that time.
+func sleepUntil(ctx context.Context, t time.Time) bool {
+	select {
+	case <-time.After(time.Until(t)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (l *load) one(client *http.Client, n int) error {
@@ -103,29 +133,47 @@ func (l *load) cost(ctx context.Context, d time.Duration) (float64, error) {
 	if answered == 0 {
 		return 0, fmt.Errorf("no call was answered in %s", d)
 	}
-	l.last = float64((after - before).Microseconds()) / float64(answered)
-	return l.last, nil
+	return float64((after - before).Nanoseconds()) / 1000 / float64(answered), nil
 }
 
-// ratio compares what target costs with what base costs, in rounds of base, target, target, base. The
-// second sample is base against itself: what the machine can resolve.
-func ratio(ctx context.Context, s *settings, base, target *load) (ratios, itself sample, err error) {
-	for _, l := range []*load{base, target} {
+// comparison is what ratio found out.
+type comparison struct {
+	ratios sample // target against base
+	itself sample // a second edge like base against base: what the machine can resolve
+	costs  sample // of base, in microseconds
+}
+
+func (c *comparison) note() string {
+	return fmt.Sprintf("plain against itself %.3f (%s); plain %.0f us", c.itself.median(), c.itself.quartiles(), c.costs.median())
+}
+
+// ratio compares what target costs with what base costs. All edges are under the same load at the same
+// time, on one processor, so that whatever else happens on the machine happens to all of them.
+func ratio(ctx context.Context, s *settings, base, twin, target *load) (*comparison, error) {
+	all := []*load{base, twin, target}
+	for _, l := range all {
+		l.rate = offered
 		if _, err := l.run(ctx, s.slice); err != nil { // warm
-			return nil, nil, err
+			return nil, err
 		}
 	}
+	var c comparison
 	for range s.comparisons {
-		var costs [4]float64
-		for i, l := range []*load{base, target, target, base} {
-			if costs[i], err = l.cost(ctx, s.slice/2); err != nil {
-				return nil, nil, err
-			}
+		var costs [3]float64
+		var failures [3]error
+		var slice sync.WaitGroup
+		for i, l := range all {
+			slice.Go(func() { costs[i], failures[i] = l.cost(ctx, s.slice) })
 		}
-		ratios = append(ratios, (costs[1]+costs[2])/(costs[0]+costs[3]))
-		itself = append(itself, costs[3]/costs[0])
+		slice.Wait()
+		if err := errors.Join(failures[:]...); err != nil {
+			return nil, err
+		}
+		c.costs = append(c.costs, costs[0])
+		c.itself = append(c.itself, costs[1]/costs[0])
+		c.ratios = append(c.ratios, 2*costs[2]/(costs[0]+costs[1]))
 	}
-	return ratios, itself, nil
+	return &c, nil
 }
 
 // tokens seals access tokens for n different people, for each path of the origin in turn.

@@ -5,8 +5,9 @@
 //	go -C bench run . -only post,401   # some scenarios
 //	go -C bench run . -quick           # short slices, to see that it works
 //
-// Only ratios within one run mean anything: absolute numbers move with the machine's mood. The edge
-// runs on the first processor and everything else on the others, if taskset is there.
+// Only ratios within one run mean anything: absolute numbers move with the machine's mood. Every ratio
+// is measured with a guarded edge and two plain ones under the same load at the same time. The edges run
+// on the first processor and everything else on the others, if taskset is there.
 package main
 
 import (
@@ -24,9 +25,10 @@ import (
 // settings is what a run was asked for.
 type settings struct {
 	quick       bool
-	comparisons int           // base-target-target-base rounds per ratio
+	comparisons int           // per ratio
 	slice       time.Duration // of load within a round
 	caddy       string        // the binary
+	hold        time.Duration // for which many streams are held
 }
 
 // scenario measures one thing and returns its rows.
@@ -58,6 +60,7 @@ func main() {
 	only := flag.String("only", "", "comma-separated scenarios instead of all: "+strings.Join(names(), ","))
 	flag.BoolVar(&s.quick, "quick", false, "short slices and few comparisons: shows that it works, measures nothing")
 	flag.StringVar(&s.caddy, "caddy", "", "the binary to measure instead of building cmd/caddy")
+	flag.DurationVar(&s.hold, "hold", 10*time.Minute, "how long to hold many streams")
 	flag.Parse()
 	s.comparisons, s.slice = 12, 2*time.Second
 	if s.quick {
