@@ -25,7 +25,7 @@ type Log struct {
 func (l Log) Record(ctx context.Context, e Event) {
 	level, outcome := zap.InfoLevel, "allowed"
 	if !e.Allowed {
-		level, outcome = zap.WarnLevel, "denied"
+		level, outcome = zap.WarnLevel, "refused"
 	}
 	entry := l.Logger.Check(level, string(e.Type))
 	if entry == nil {

@@ -55,7 +55,7 @@ func TestAnEventIsOneEntry(t *testing.T) {
 
 func TestRefusalsAreWarningsAndLeaveOutWhatDoesNotApply(t *testing.T) {
 	entry, fields := recorded(t, audit.Event{Type: audit.SignIn, Reason: "not on the list"})
-	if entry.Level != zapcore.WarnLevel || fields["outcome"] != "denied" {
+	if entry.Level != zapcore.WarnLevel || fields["outcome"] != "refused" {
 		t.Errorf("%s %v", entry.Level, fields)
 	}
 	if got := slices.Sorted(maps.Keys(fields)); !reflect.DeepEqual(got, []string{"outcome", "reason", "request_id"}) {

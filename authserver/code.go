@@ -92,6 +92,9 @@ func checkCode(client *clients.Client, form url.Values, code sessions.Code) *oau
 	return nil
 }
 
+// replayed is the reason of what happens to a grant when something of it was used twice.
+const replayed = "used before; the grant has ended"
+
 // codeError answers for a code that cannot be exchanged. When it has been exchanged before, and
 // whoever presents it now could have done that too, one of the two stole it and the grant ends
 // (RFC 6749, section 4.1.2). Anybody else must not be able to end it.
@@ -106,9 +109,11 @@ func (s *Server) codeError(r *http.Request, client *clients.Client, form url.Val
 		if err := s.Vault.RevokeGrant(r.Context(), code.User.Key(), code.Grant); err != nil {
 			return s.storeError("revoking the grant of a replayed code", err)
 		}
-		s.Audit.Record(r.Context(), s.grantEvent(r, audit.CodeReplayed, sessions.Grant{
+		event := s.grantEvent(r, audit.CodeReplayed, sessions.Grant{
 			ID: code.Grant, User: code.User, ClientLabel: code.ClientLabel, ClientName: code.ClientName, Resource: code.Resource,
-		}))
+		})
+		event.Reason = replayed
+		s.Audit.Record(r.Context(), event)
 		return invalidGrant("the code has been used already").known()
 	}
 	return invalidGrant("the code has been used already")

@@ -211,6 +211,8 @@ func (s *Server) sealingProblem(err error) problem {
 
 func (s *Server) recordConsent(r *http.Request, client *clients.Client, req request, allowed bool) {
 	event := s.consentEvent(r, client, req)
-	event.Allowed = allowed
+	if event.Allowed = allowed; !allowed {
+		event.Reason = "the person declined"
+	}
 	s.Audit.Record(r.Context(), event)
 }

@@ -124,7 +124,9 @@ func (s *Server) refreshError(r *http.Request, grant sessions.Grant, err error) 
 	switch {
 	case errors.Is(err, sessions.ErrReused):
 		// The thief and the owner cannot be told apart; both start again (RFC 9700, section 4.14.2).
-		s.Audit.Record(r.Context(), s.grantEvent(r, audit.RefreshReplayed, grant))
+		event := s.grantEvent(r, audit.RefreshReplayed, grant)
+		event.Reason = replayed
+		s.Audit.Record(r.Context(), event)
 		if errors.Is(err, sessions.ErrUnavailable) {
 			return unavailable() // they are not all revoked everywhere yet
 		}

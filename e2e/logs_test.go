@@ -16,8 +16,8 @@ import (
 
 func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	secrets := map[string]string{"the client secret": clientSecret, "a password": idp.Alice.Password}
+	w := newAuditedWorld(t)
+	secrets := map[string]string{"the client secret": clientSecret, "a password": idp.Alice.Password, "a service token": ciToken}
 
 	alice := newPerson(idp.Alice)
 	client := w.mustConnect(upstream.StreamablePath, alice, mcpclient.Options{})
@@ -44,7 +44,25 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets["a state of the client"] = c.state
-	for _, p := range []*person{alice, byHand, refused} {
+	minting := newPerson(idp.Alice)
+	secrets["a token of a person"] = w.makeToken(minting, upstream.StreamablePath)
+	for _, bearer := range []string{ciToken, secrets["a token of a person"]} {
+		c.mcp(upstream.StreamablePath, bearer)
+		c.mcp(upstream.StatelessPath, bearer) // where it is not good
+	}
+	other := w.newOAuthClient(upstream.StreamablePath)
+	connected := other.signIn(minting)
+	secrets["the token of an application"], secrets["its refresh token"] = connected.AccessToken, connected.RefreshToken
+	home := w.ownPage(minting, "")
+	form, ok := home.FormWith("sign_out_everywhere")
+	if !ok {
+		t.Fatalf("no way to sign out at %s", home.URL)
+	}
+	secrets["a ticket of a person's page"] = form.Fields.Get("ticket")
+	secrets["a session that ended"] = sessionCookie(minting, w.edge.URL())
+	w.press(minting, home, "sign_out_everywhere", url.Values{"apps": {"yes"}, "tokens": {"yes"}})
+	c.mcp(upstream.StreamablePath, secrets["a token of a person"]) // which is revoked
+	for _, p := range []*person{alice, byHand, refused, minting} {
 		collectPageSecrets(secrets, p.seen)
 		for _, cookie := range p.Cookies(w.edge.URL()) {
 			secrets["the cookie "+cookie.Name] = cookie.Value
@@ -62,7 +80,7 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	if !named {
 		t.Errorf("no line of the access log for %s has user_id %s", upstream.StreamablePath, idp.Alice.Subject)
 	}
-	log := w.edge.Logs().String()
+	log := w.edge.Logs().String() + w.auditFile()
 	for what, secret := range secrets {
 		if len(secret) < 8 {
 			t.Errorf("%s is %q: nothing to look for", what, secret)
@@ -80,11 +98,21 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	wantStoreSealed(t, filepath.Join(w.edge.Dir(), "storage"), secrets)
 }
 
+// sessionCookie is the cookie of a signed-in person.
+func sessionCookie(p *person, address string) string {
+	for _, c := range p.Cookies(address) {
+		if strings.HasSuffix(c.Name, "mcp_auth_session") {
+			return c.Value
+		}
+	}
+	return ""
+}
+
 // collectPageSecrets adds the hidden fields of the edge's pages and what was in the query.
 func collectPageSecrets(secrets map[string]string, pages []*browser.Page) {
 	for _, p := range pages {
 		if f, ok := p.Form("ticket"); ok {
-			secrets["a consent ticket"] = f.Fields.Get("ticket")
+			secrets["the ticket of "+p.URL.Path] = f.Fields.Get("ticket")
 		}
 		if p.Landed {
 			secrets["a code in a redirect"] = p.URL.Query().Get("code")

@@ -31,6 +31,8 @@ type Edge struct {
 	secure  bool
 	servers string
 	more    string
+	log     string
+	extra   string
 	env     []string
 	logs    *Logs
 	process *exec.Cmd
@@ -44,6 +46,8 @@ type Config struct {
 	TLS  bool              // https, with a certificate of Caddy's internal authority
 	Site string            // what stands inside the site's block
 	More string            // further site blocks
+	Log  string            // more lines of the default log
+	Logs string            // further logs
 	Env  map[string]string // environment of the process
 
 	Servers string // what stands in the global option of that name
@@ -57,7 +61,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, more: c.More, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, more: c.More, log: c.Log, extra: c.Logs, logs: new(Logs)}
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -219,6 +223,10 @@ func (e *Edge) write(site string) {
 	text := Caddyfile(e.URL(), e.dir, site) + e.more
 	if e.servers != "" {
 		text = strings.Replace(text, "{\n", "{\n\tservers {\n\t\t"+e.servers+"\n\t}\n", 1)
+	}
+	if e.log+e.extra != "" {
+		const end = "\t\tlevel DEBUG\n\t}\n"
+		text = strings.Replace(text, end, "\t\tlevel DEBUG\n\t\t"+e.log+"\n\t}\n\t"+e.extra+"\n", 1)
 	}
 	if err := os.WriteFile(e.caddyfile(), []byte(text), 0o600); err != nil {
 		e.t.Fatal(err)
