@@ -98,8 +98,8 @@ func (w *world) ownPage(p *person, below string) *browser.Page {
 	return page
 }
 
-// press submits the form with a button of that value, with more fields than it shows.
-func (w *world) press(p *person, page *browser.Page, button string, more url.Values) *browser.Page {
+// pressed submits the form with a button of that value, with more fields than it shows.
+func (w *world) pressed(p *person, page *browser.Page, button string, more url.Values) *browser.Page {
 	w.t.Helper()
 	f, ok := page.FormWith(button)
 	if !ok {
@@ -122,7 +122,7 @@ func (w *world) press(p *person, page *browser.Page, button string, more url.Val
 // makeToken makes a token on the person's page and returns it.
 func (w *world) makeToken(p *person, path string) string {
 	w.t.Helper()
-	page := w.press(p, w.ownPage(p, "/tokens"), "make_token", url.Values{
+	page := w.pressed(p, w.ownPage(p, "/tokens"), "make_token", url.Values{
 		"name": {"nightly report"}, "resource": {w.url(path)}, "scope": {"tools:read"}, "days": {"30"},
 	})
 	at := strings.Index(page.Text, "mcput_")
@@ -145,7 +145,7 @@ func TestDecisionsGoToALogOfTheirOwn(t *testing.T) {
 	w.newOAuthClient(upstream.StreamablePath).form("/oauth2/token", url.Values{"client_id": {"stranger"}, "grant_type": {"refresh_token"}})
 	other := w.newOAuthClient(upstream.StreamablePath)
 	other.signIn(alice)
-	if page := w.press(alice, w.ownPage(alice, ""), "disconnect_all", nil); !strings.Contains(page.Text, "All applications are disconnected") {
+	if page := w.pressed(alice, w.ownPage(alice, ""), "disconnect_all", nil); !strings.Contains(page.Text, "All applications are disconnected") {
 		t.Fatalf("disconnecting: %s", page.Text)
 	}
 	token := w.makeToken(alice, upstream.StreamablePath)
@@ -157,8 +157,8 @@ func TestDecisionsGoToALogOfTheirOwn(t *testing.T) {
 		}
 		c.mcp(upstream.StatelessPath, "a-guess")
 	}
-	w.press(alice, w.ownPage(alice, "/tokens"), "revoke_token", nil)
-	w.press(alice, w.ownPage(alice, ""), "sign_out_everywhere", nil)
+	w.pressed(alice, w.ownPage(alice, "/tokens"), "revoke_token", nil)
+	w.pressed(alice, w.ownPage(alice, ""), "sign_out_everywhere", nil)
 	refused := newPerson(idp.Mallory)
 	if _, err := refused.walk(w.ctx, c.open(refused), nil); err != nil {
 		t.Fatal(err)

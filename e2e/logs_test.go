@@ -60,7 +60,7 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	}
 	secrets["a ticket of a person's page"] = form.Fields.Get("ticket")
 	secrets["a session that ended"] = sessionCookie(minting, w.edge.URL())
-	w.press(minting, home, "sign_out_everywhere", url.Values{"apps": {"yes"}, "tokens": {"yes"}})
+	w.pressed(minting, home, "sign_out_everywhere", url.Values{"apps": {"yes"}, "tokens": {"yes"}})
 	c.mcp(upstream.StreamablePath, secrets["a token of a person"]) // which is revoked
 	for _, p := range []*person{alice, byHand, refused, minting} {
 		collectPageSecrets(secrets, p.seen)
