@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +22,8 @@ const ownCredentials = "/oauth2/my/credentials"
 
 // newCredentialHandler wants a token of each person at /github and in another header at /forge, and none
 // at /linear.
-func newCredentialHandler(t *testing.T) *Handler {
-	t.Helper()
+func newCredentialHandler(tb testing.TB) *Handler {
+	tb.Helper()
 	resources := []*Resource{
 		{Paths: []string{"/github"}, Name: "GitHub tools", Credentials: new(Credentials)},
 		{Paths: []string{"/forge"}, Credentials: &Credentials{Header: "X-Forge-Token"}},
@@ -30,10 +31,10 @@ func newCredentialHandler(t *testing.T) *Handler {
 	}
 	for _, r := range resources {
 		if err := r.Credentials.load(); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	return newTestHandler(t, resources...)
+	return newTestHandler(tb, resources...)
 }
 
 // person is the owner of the tokens that h.token issues.
@@ -239,6 +240,33 @@ func TestValidateCredentials(t *testing.T) {
 			err := validate(t, ":8080 {\nmcp_auth {\n"+tc.block+"}\n}\n")
 			if (tc.want == "") != (err == nil) || err != nil && (!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cret")) {
 				t.Errorf("error %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// BenchmarkCredential compares a guarded request with one that gets its person's credential as well.
+func BenchmarkCredential(b *testing.B) {
+	h := newCredentialHandler(b)
+	upstream := h.fixed.resources.all[0].credentials
+	if _, err := upstream.Keeper.Put(b.Context(), person, upstream.Upstream, "ghp_alice"); err != nil {
+		b.Fatal(err)
+	}
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+	for _, path := range []string{"/linear", "/github"} {
+		b.Run(path[1:], func(b *testing.B) {
+			token := []string{"Bearer " + h.token(b, testIssuer+path, nil)}
+			template := httptest.NewRequest(http.MethodPost, testIssuer+path, nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				r := template.WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewEmptyReplacer()))
+				r.Header = http.Header{"Authorization": token, "Accept": {"application/json, text/event-stream"}, "Content-Type": {"application/json"}}
+				if err := h.ServeHTTP(httptest.NewRecorder(), r, next); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -181,3 +181,25 @@ func TestConnectingTakesTime(t *testing.T) {
 		t.Errorf("Finish: %v", err)
 	}
 }
+
+// Two sites may share a store, a key ring and a person; what was begun or given at one is nothing at the
+// other.
+func TestNothingOfOneSiteIsAnythingAtAnother(t *testing.T) {
+	w := newWorld(t)
+	w.typeIn(alice, w.github, "ghp_alice")
+	v := visit(alice)
+	params := w.server.answer(w.begin(v, w.linear))
+	vault := *w.Vault
+	vault.Tenant = "https://other.example.com"
+	other := New(Config{Vault: &vault, Audit: w.trail, Logger: w.Logger, Now: w.clock.Now})
+	wantUse(t, other, alice, w.github, ErrMissing)
+	if _, err := other.Finish(t.Context(), v, w.linear, params); !errors.Is(err, ErrStale) {
+		t.Errorf("Finish: %v", err)
+	}
+	if removal, err := other.Remove(t.Context(), alice, w.github); err != nil || removal.Found {
+		t.Errorf("Remove: %+v, %v", removal, err)
+	}
+	if got := value(t, w.Keeper, alice, w.github); got != "Bearer ghp_alice" {
+		t.Errorf("%q", got)
+	}
+}
