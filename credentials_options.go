@@ -13,7 +13,8 @@ import (
 
 // Credentials puts a credential of each person on the requests that reach the upstream of a resource.
 // People give it on their own page, below `/credentials`: a token that they type in, or an account that they connect. Calls
-// of people who have given none are answered with an error that names that page.
+// of people who have given none are answered with an error that names that page. Handlers that come after
+// this one see the credential, as the upstream does.
 type Credentials struct {
 	// The request header that carries it. What clients send under that name is removed. Caddy's debug
 	// log hides the values of `Authorization` only. Default: `Authorization`.

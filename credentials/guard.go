@@ -43,8 +43,7 @@ func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, person *sessions.U
 	again := g.note(w, r)
 	body.asked = true
 	a := &answer{ResponseWriter: w}
-	g.set(r.Header, held)
-	if err := next.ServeHTTP(a, r); err != nil || !a.refused {
+	if err := g.send(a, r, held, next); err != nil || !a.refused {
 		return err
 	}
 
@@ -57,17 +56,20 @@ func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, person *sessions.U
 		return g.explain(w, r, body, err)
 	}
 	a = &answer{ResponseWriter: w}
-	g.set(r.Header, held)
-	if err := next.ServeHTTP(a, r); err != nil || !a.refused {
+	if err := g.send(a, r, held, next); err != nil || !a.refused {
 		return err
 	}
 	again()
 	return g.explain(w, r, body, ErrRejected)
 }
 
-// set puts the value into the header directly: it is no template, and nothing in it is replaced.
-func (g *Guard) set(h http.Header, held Held) {
-	h[http.CanonicalHeaderKey(g.Upstream.Header.Name)] = []string{held.value}
+// send calls next with the credential. The value goes into the header as it is: nothing in it is replaced.
+// It is gone again when next is done: an error route may send the request somewhere else.
+func (g *Guard) send(w http.ResponseWriter, r *http.Request, held Held, next sseproxy.Handler) error {
+	name := http.CanonicalHeaderKey(g.Upstream.Header.Name)
+	r.Header[name] = []string{held.value}
+	defer delete(r.Header, name)
+	return next.ServeHTTP(w, r)
 }
 
 // note remembers a request and an answer as they are, and returns what makes them so again.

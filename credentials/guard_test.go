@@ -355,8 +355,13 @@ func TestAnErrorOfTheNextHandlerIsReturned(t *testing.T) {
 	w := newWorld(t)
 	w.typeIn(alice, w.github, "ghp_alice")
 	broken := errors.New("no upstreams")
-	if _, err := w.serve(w.github, message(call), &alice, nextFunc(func(http.ResponseWriter, *http.Request) error { return broken })); !errors.Is(err, broken) {
+	r := message(call)
+	if _, err := w.serve(w.github, r, &alice, nextFunc(func(http.ResponseWriter, *http.Request) error { return broken })); !errors.Is(err, broken) {
 		t.Errorf("Serve: %v", err)
+	}
+	// An error route gets the same request, and may send it to somebody else.
+	if got := r.Header.Get("Authorization"); got != "" {
+		t.Errorf("left in the request: %q", got)
 	}
 }
 

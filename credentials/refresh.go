@@ -45,7 +45,7 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 	case errors.Is(err, errElsewhere):
 		return k.await(ctx, up, claimed)
 	case errors.Is(err, errOvertaken):
-		return claimed, usable(up, claimed)
+		return claimed, k.usable(up, claimed)
 	case errors.Is(err, errTooSoon):
 		return claimed, ErrServerDown
 	case err != nil:
@@ -88,7 +88,7 @@ func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Cre
 	case errors.Is(err, errOvertaken):
 		// It was removed or replaced meanwhile: what has just been issued is nobody's.
 		up.OAuth.revokeAll(ctx, t.access, t.refresh)
-		return stored, usable(up, stored)
+		return stored, k.usable(up, stored)
 	case err != nil:
 		k.Logger.Error("a refreshed credential could not be stored; its owner may have to connect again", zap.Error(err))
 		return claimed, err
@@ -119,7 +119,7 @@ func (k *Keeper) await(ctx context.Context, up *Upstream, c sessions.Credential)
 	for {
 		switch {
 		case c.Version != asked:
-			return c, usable(up, c)
+			return c, k.usable(up, c)
 		case c.AskedAt.IsZero(), k.Now().Sub(c.AskedAt) >= refreshLease:
 			return c, ErrServerDown
 		}

@@ -210,6 +210,31 @@ func TestRenewAfterTheUpstreamRefused(t *testing.T) {
 	}
 }
 
+func TestATokenThatCannotBeRefreshedIsGoodToItsEnd(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.put(t.Context(), alice, w.linear, tokens{access: "short", expires: w.clock.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(time.Hour - time.Second)
+	before := w.store.count()
+	for range 10 {
+		if got := value(t, w.Keeper, alice, w.linear); got != "Bearer short" {
+			t.Errorf("%q", got)
+		}
+	}
+	if n := w.store.count() - before; n > 1 {
+		t.Errorf("%d reads", n)
+	}
+	w.clock.Advance(time.Second)
+	wantUse(t, w.Keeper, alice, w.linear, ErrEnded)
+	if state, err := w.State(t.Context(), alice, w.linear); err != nil || !state.Ended {
+		t.Errorf("State: %+v, %v", state, err)
+	}
+	if w.server.asked("refresh_token") != 0 {
+		t.Error("the server was asked without a refresh token")
+	}
+}
+
 // A replica that died while it refreshed must not keep the others from it for ever.
 func TestAClaimThatWasNotFollowedUp(t *testing.T) {
 	w := newWorld(t)

@@ -97,15 +97,15 @@ func (k *Keeper) find(ctx context.Context, person sessions.User, up *Upstream) (
 	case err != nil:
 		return c, err
 	}
-	return c, usable(up, c)
+	return c, k.usable(up, c)
 }
 
 // usable tells why a credential of the store is none.
-func usable(up *Upstream, c sessions.Credential) error {
+func (k *Keeper) usable(up *Upstream, c sessions.Credential) error {
 	switch {
 	case c.Version == (sessions.ID{}), c.Source != up.source():
 		return ErrMissing
-	case c.Secret == "":
+	case c.Secret == "", c.Refresh == "" && !c.ExpiresAt.IsZero() && !k.Now().Before(c.ExpiresAt):
 		return ErrEnded
 	}
 	return nil
@@ -128,10 +128,14 @@ func (k *Keeper) hold(up *Upstream, c sessions.Credential, due time.Time) (Held,
 	return held, nil
 }
 
-// refreshTime is when a credential is refreshed: shortly before its end, or never.
+// refreshTime is when a credential is refreshed: shortly before its end. One that cannot be is good until
+// then.
 func refreshTime(c sessions.Credential) time.Time {
-	if c.ExpiresAt.IsZero() {
+	switch {
+	case c.ExpiresAt.IsZero():
 		return time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	case c.Refresh == "":
+		return c.ExpiresAt
 	}
 	return c.ExpiresAt.Add(-min(maxMargin, c.ExpiresAt.Sub(c.ChangedAt)/4))
 }
