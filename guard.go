@@ -30,7 +30,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
-	if !res.networks.Admits(clientAddr(r)) {
+	if !admitsFrom(res.networks, r) {
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	}
 	origin, err := s.origins.Check(r.Header)

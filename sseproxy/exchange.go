@@ -211,10 +211,10 @@ func (x *exchange) implicitHeader() {
 // proxy whose upstream broke off panics with http.ErrAbortHandler, and the client would see a broken
 // connection. Every other panic goes on untouched.
 func (x *exchange) finish(err *error) {
-	defer x.cancel(nil)
 	if x.stream == nil && !x.refused {
-		return
+		return // the server ends the request's context now, and with it this one, cheaper than we could
 	}
+	defer x.cancel(nil)
 	cause, ours := x.over()
 	if ours || x.refused {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
