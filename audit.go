@@ -56,6 +56,7 @@ var audited = map[sseproxy.Reason]struct{ known bool }{
 	reasonNotAdmitted:      {known: true},
 	sseproxy.ReasonSession: {known: true},
 	sseproxy.ReasonStreams: {known: true},
+	reasonRate:             {known: true},
 }
 
 // recordDenied records that a request was turned away, if err says so.

@@ -92,6 +92,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if !s.open && !res.Hierarchy.Sufficient(c.Scope) {
 		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
 	}
+	if !s.open {
+		if err := h.limitRate(w, c); err != nil {
+			return err
+		}
+	}
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
