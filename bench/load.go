@@ -25,6 +25,7 @@ type load struct {
 	rate        int // calls per second, at random times; 0 is as many as the connections carry
 
 	client *http.Client // over all slices, so that no slice opens connections
+	sent   atomic.Int64 // over all slices, so that each goes on with the tokens where the last one stopped
 }
 
 const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
@@ -45,14 +46,14 @@ func (l *load) run(ctx context.Context, d time.Duration) (int64, error) {
 	var answered atomic.Int64
 	var failure atomic.Pointer[error]
 	var all sync.WaitGroup
-	for i := range l.connections {
+	for range l.connections {
 		all.Go(func() {
 			next := time.Now()
-			for n := i; ctx.Err() == nil && failure.Load() == nil; n += l.connections {
+			for ctx.Err() == nil && failure.Load() == nil {
 				if next = next.Add(l.pause()); l.rate > 0 && !sleepUntil(ctx, next) {
 					return
 				}
-				if err := l.one(l.client, n); err != nil {
+				if err := l.one(l.client, int(l.sent.Add(1)-1)); err != nil {
 					failure.Store(&err)
 					return
 				}
