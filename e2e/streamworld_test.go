@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,7 +21,8 @@ import (
 )
 
 // streamWorld is a world whose upstreams lie behind prefixes that are taken off on the way, below a
-// compressing middleware: /tools is the MCP server, /tools/raw an upstream that the test writes.
+// compressing middleware: /tools is the MCP server, /tools/raw an upstream that the test writes, also
+// without the compression as /tools/raw/plain. The MCP server is at its own paths as well.
 type streamWorld struct {
 	*world
 	raw  *upstream.Raw
@@ -31,11 +31,17 @@ type streamWorld struct {
 
 func newStreamWorld(t *testing.T, secure bool, extra ...string) *streamWorld {
 	t.Helper()
+	return newStreamWorldAs(t, edge.Config{TLS: secure}, extra...)
+}
+
+func newStreamWorldAs(t *testing.T, c edge.Config, extra ...string) *streamWorld {
+	t.Helper()
 	w := &streamWorld{world: prepareWorld(t), raw: upstream.StartRaw(t)}
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.site = fmt.Sprintf(`	encode zstd gzip
+	w.site = fmt.Sprintf(`	@compressed not path /tools/raw/plain/*
+	encode @compressed zstd gzip
 	mcp_auth {
 		oidc %s {
 			client_id edge
@@ -44,17 +50,24 @@ func newStreamWorld(t *testing.T, secure bool, extra ...string) *streamWorld {
 		allow domain example.com
 		allow email %s
 		resource /tools/*
+		resource %s %s %s
 		%s
 	}
 	handle_path /tools/raw/* {
 		reverse_proxy %s
 	}
 	handle_path /tools/* {
-		reverse_proxy %s
+		reverse_proxy %[8]s
 	}
-`, w.idp.Issuer(), idp.Bob.Email, strings.Join(extra, "\n\t\t"), w.raw.Addr(), w.up.Addr())
-	w.startAs(edge.Config{Site: w.site, TLS: secure})
-	if secure {
+	@root path %[3]s %[4]s %[5]s
+	handle @root {
+		reverse_proxy %[8]s
+	}
+`, w.idp.Issuer(), idp.Bob.Email, upstream.StreamablePath, upstream.SSEPath, upstream.MessagePath,
+		strings.Join(extra, "\n\t\t"), w.raw.Addr(), w.up.Addr())
+	c.Site = w.site
+	w.startAs(c)
+	if c.TLS {
 		w.transport = w.edge.Transport()
 	}
 	return w
@@ -87,12 +100,8 @@ func (w *streamWorld) protocols() map[string]http.RoundTripper {
 	one.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	three := &http3.Transport{
 		TLSClientConfig: w.edge.Transport().TLSClientConfig,
-		Dial: func(ctx context.Context, addr string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
-			_, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return quic.DialAddrEarly(ctx, "127.0.0.1:"+port, config, q)
+		Dial: func(ctx context.Context, _ string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, w.edge.Addr(), config, q)
 		},
 	}
 	w.t.Cleanup(func() { _ = three.Close() })
@@ -111,7 +120,12 @@ type reader struct {
 // open asks for a stream of the raw upstream and expects to get it.
 func (w *streamWorld) open(transport http.RoundTripper, method, token string) *reader {
 	w.t.Helper()
-	r := w.ask(transport, method, "/tools/raw/events", token)
+	return w.openAt(transport, method, "/tools/raw/events", token)
+}
+
+func (w *streamWorld) openAt(transport http.RoundTripper, method, path, token string) *reader {
+	w.t.Helper()
+	r := w.ask(transport, method, path, token)
 	if r.resp.StatusCode != http.StatusOK {
 		w.t.Fatalf("opening a stream was answered with %d", r.resp.StatusCode)
 	}
