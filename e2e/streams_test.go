@@ -11,36 +11,6 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/upstream"
 )
 
-func TestClientsOverEveryProtocolBehindAPrefix(t *testing.T) {
-	t.Parallel()
-	w := newStreamWorld(t, true)
-	for name, transport := range w.protocols() {
-		t.Run(name, func(t *testing.T) {
-			w := w.in(t)
-			for _, legacy := range []bool{false, true} {
-				path := "/tools" + upstream.StreamablePath
-				if legacy {
-					path = "/tools" + upstream.SSEPath
-				}
-				seen := &protocols{next: transport}
-				alice := newPerson(idp.Alice)
-				alice.SetTransport(w.transport)
-				client := w.mustConnect(path, alice, mcpclient.Options{LegacySSE: legacy, HTTP: &http.Client{Transport: seen}})
-				var who upstream.Identity
-				if err := client.Call(w.ctx, "whoami", nil, &who); err != nil || who.User != idp.Alice.Subject || who.Authorization {
-					t.Errorf("%s: whoami answered %+v, %v", path, who, err)
-				}
-				if err := client.Close(); err != nil {
-					t.Errorf("%s: closing: %v", path, err)
-				}
-				if seen.other(name) {
-					t.Errorf("%s: requests went over another protocol", path)
-				}
-			}
-		})
-	}
-}
-
 func TestTheLifeOfAStreamOverEveryProtocol(t *testing.T) {
 	t.Parallel()
 	w := newStreamWorld(t, true, "streams {\n heartbeat 1s\n }")
@@ -158,29 +128,6 @@ func TestLimitsOfStreamsAreForOnePersonAndForAll(t *testing.T) {
 	if n := w.edge.Metric(`caddy_mcp_auth_requests_refused_total{reason="too_many_streams"}`); n != 2 {
 		t.Errorf("%v refusals were counted, want 2", n)
 	}
-}
-
-// protocols notes over what a client was answered.
-type protocols struct {
-	next http.RoundTripper
-	seen []string
-}
-
-func (p *protocols) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := p.next.RoundTrip(r)
-	if err == nil {
-		p.seen = append(p.seen, resp.Proto)
-	}
-	return resp, err
-}
-
-func (p *protocols) other(want string) bool {
-	for _, proto := range p.seen {
-		if proto != want {
-			return true
-		}
-	}
-	return len(p.seen) == 0
 }
 
 // Directives in front of the guard may change the path; which resource it is is what the client asked for.

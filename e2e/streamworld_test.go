@@ -29,6 +29,8 @@ type streamWorld struct {
 	site string
 }
 
+const rootPaths = upstream.StreamablePath + " " + upstream.ResumablePath + " " + upstream.SSEPath + " " + upstream.MessagePath
+
 func newStreamWorld(t *testing.T, secure bool, extra ...string) *streamWorld {
 	t.Helper()
 	return newStreamWorldAs(t, edge.Config{TLS: secure}, extra...)
@@ -40,37 +42,39 @@ func newStreamWorldAs(t *testing.T, c edge.Config, extra ...string) *streamWorld
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.site = fmt.Sprintf(`	@compressed not path /tools/raw/plain/*
+	w.site = `	@compressed not path /tools/raw/plain/*
 	encode @compressed zstd gzip
-	mcp_auth {
-		oidc %s {
-			client_id edge
-			client_secret {env.OIDC_CLIENT_SECRET}
-		}
-		allow domain example.com
-		allow email %s
-		resource /tools/*
-		resource %s %s %s
-		%s
-	}
-	handle_path /tools/raw/* {
+` + w.guard(append(extra, "resource /tools/*", "resource "+rootPaths)...) + fmt.Sprintf(`	handle_path /tools/raw/* {
 		reverse_proxy %s
 	}
 	handle_path /tools/* {
-		reverse_proxy %[8]s
+		reverse_proxy %s
 	}
-	@root path %[3]s %[4]s %[5]s
+	@root path %s
 	handle @root {
-		reverse_proxy %[8]s
+		reverse_proxy %[2]s
 	}
-`, w.idp.Issuer(), idp.Bob.Email, upstream.StreamablePath, upstream.SSEPath, upstream.MessagePath,
-		strings.Join(extra, "\n\t\t"), w.raw.Addr(), w.up.Addr())
+`, w.raw.Addr(), w.up.Addr(), rootPaths)
 	c.Site = w.site
 	w.startAs(c)
 	if c.TLS {
 		w.transport = w.edge.Transport()
 	}
 	return w
+}
+
+// guard is a mcp_auth block that lets Alice and Bob in.
+func (w *world) guard(lines ...string) string {
+	return fmt.Sprintf(`	mcp_auth {
+		oidc %s {
+			client_id edge
+			client_secret {env.OIDC_CLIENT_SECRET}
+		}
+		allow domain example.com
+		allow email %s
+		%s
+	}
+`, w.idp.Issuer(), idp.Bob.Email, strings.Join(lines, "\n\t\t"))
 }
 
 // in is the world for a part of its test.
@@ -83,7 +87,12 @@ func (w *streamWorld) in(t *testing.T) *streamWorld {
 // token signs somebody in and returns their access token for /tools, and the client that has it.
 func (w *streamWorld) token(u idp.User) (string, *oauthClient, answer) {
 	w.t.Helper()
-	c := w.newOAuthClient("/tools/mcp")
+	return w.tokenFor("/tools/mcp", u)
+}
+
+func (w *streamWorld) tokenFor(path string, u idp.User) (string, *oauthClient, answer) {
+	w.t.Helper()
+	c := w.newOAuthClient(path)
 	p := newPerson(u)
 	if w.transport != nil {
 		p.SetTransport(w.transport)
