@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,45 +61,54 @@ func TestClientsOverEveryProtocolAtTheRootAndBehindAPrefix(t *testing.T) {
 // A client whose connection breaks in the middle of an answer asks for the rest of it with Last-Event-ID.
 func TestClientsResumeOverEveryProtocol(t *testing.T) {
 	t.Parallel()
-	w := newEverythingWorld(t)
+	w := newStreamWorld(t, true)
+	const path = "/tools" + upstream.ResumablePath
+	token, _, _ := w.token(idp.Alice)
 	for name, transport := range w.protocols() {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
-			token, _, _ := w.tokenFor(streamablePrefix+"/mcp", idp.Alice)
 			seen := &recorder{next: transport}
-			lossy := &lossy{next: seen, tool: "trigger-long-running-operation"}
 			progress := make(chan float64, 8)
-			client, err := mcpclient.Connect(w.ctx, w.url(streamablePrefix+"/mcp"), mcpclient.Options{
+			client, err := mcpclient.Connect(w.ctx, w.url(path), mcpclient.Options{
 				Token:      &oauth2.Token{AccessToken: token, TokenType: "Bearer"},
-				HTTP:       &http.Client{Transport: lossy},
+				HTTP:       &http.Client{Transport: &lossy{next: seen, tool: "slow", cut: true}},
 				OnProgress: func(p *mcp.ProgressNotificationParams) { progress <- p.Progress },
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
+			done := make(chan error, 1)
 			var text string
-			if err := client.Call(w.ctx, lossy.tool, map[string]any{"duration": 0.15, "steps": 3}, &text); err != nil || !strings.Contains(text, "Steps: 3") {
-				t.Errorf("the call answered %q, %v", text, err)
-			}
+			go func() { done <- client.Call(w.ctx, "slow", map[string]any{"steps": 3, "gate": t.Name()}, &text) }()
+			id, _, _ := strings.Cut(seen.session(), ".")
+			edge.Eventually(t, "the client asks the server for the rest", 10*time.Second, func() bool {
+				return slices.ContainsFunc(w.up.Seen(), func(s upstream.Seen) bool {
+					return s.Method == http.MethodGet && s.Header.Get("Mcp-Session-Id") == id && s.Header.Get("Last-Event-Id") != ""
+				})
+			})
 			for step := 1.0; step <= 3; step++ {
 				if got := next(t, progress, "progress"); got != step {
 					t.Errorf("progress %v, want %v", got, step)
 				}
+				w.up.Open(t.Name())
 			}
-			if !lossy.lost.Load() || seen.answered(http.StatusOK, http.MethodGet, "Last-Event-Id") != 1 {
-				t.Errorf("the answer was lost: %t; the requests were %+v", lossy.lost.Load(), seen.all())
+			if err := <-done; err != nil || text != "3 steps done" {
+				t.Errorf("the call ended with %q, %v", text, err)
 			}
 			if err := client.Close(); err != nil {
 				t.Errorf("closing: %v", err)
 			}
 		})
 	}
+	edge.Eventually(t, "no stream is left", 5*time.Second, func() bool { return w.edge.Metric("caddy_mcp_auth_streams_open") == 0 })
 }
 
-// lossy loses the answer to a call of a tool after its first event. The server has sent all of it by then.
+// lossy loses what comes after the first notification in the answer to a call of a tool: what is on the way to
+// the client, or, if it cuts, what is not even there yet.
 type lossy struct {
 	next http.RoundTripper
 	tool string
+	cut  bool
 	lost atomic.Bool
 }
 
@@ -114,31 +125,48 @@ func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := l.next.RoundTrip(r)
 	if err == nil && bytes.Contains(body, []byte(`"`+l.tool+`"`)) && !l.lost.Swap(true) {
-		resp.Body = &losing{ReadCloser: resp.Body}
+		resp.Body = &losing{ReadCloser: resp.Body, cut: l.cut}
 	}
 	return resp, err
 }
 
 type losing struct {
 	io.ReadCloser
-	first []byte
-	read  bool
+	cut bool
+
+	read []byte // that the client has not got yet
+	lost bool
 }
 
 func (l *losing) Read(p []byte) (int, error) {
-	if !l.read {
-		l.read = true
-		all, err := io.ReadAll(l.ReadCloser)
-		if err != nil {
+	if !l.lost {
+		if err := l.lose(); err != nil {
 			return 0, err
 		}
-		l.first, _, _ = bytes.Cut(all, []byte("\n\n"))
-		l.first = append(l.first, "\n\n"...)
+		l.lost = true
 	}
-	if len(l.first) == 0 {
+	if len(l.read) == 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	n := copy(p, l.first)
-	l.first = l.first[n:]
+	n := copy(p, l.read)
+	l.read = l.read[n:]
 	return n, nil
+}
+
+func (l *losing) lose() error {
+	for lines := bufio.NewReader(l.ReadCloser); ; {
+		line, err := lines.ReadBytes('\n')
+		l.read = append(l.read, line...)
+		if err != nil {
+			return err
+		}
+		if len(bytes.TrimSpace(line)) > 0 || !bytes.Contains(l.read, []byte("notifications/")) {
+			continue
+		}
+		if l.cut {
+			return l.Close()
+		}
+		_, err = io.Copy(io.Discard, lines)
+		return err
+	}
 }

@@ -17,10 +17,24 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/upstream"
 )
 
-// Whatever a server can do towards its client: answer, report progress, log on its own, and ask.
-func TestTheReferenceServerOverEveryProtocol(t *testing.T) {
+func TestTheReferenceServer(t *testing.T) {
 	t.Parallel()
-	w := newEverythingWorld(t)
+	w := newEverythingWorld(t, "streams {\n heartbeat 1s\n }")
+	for _, part := range []struct {
+		name string
+		test func(*everythingWorld)
+	}{
+		{"does over every protocol whatever a server can do", (*everythingWorld).useOverEveryProtocol},
+		{"resumes", (*everythingWorld).resume},
+		{"is killed, which breaks its streams and no others", (*everythingWorld).kill},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(w.in(t)) })
+	}
+}
+
+// useOverEveryProtocol has the server answer, report progress, log on its own, and ask.
+func (w *everythingWorld) useOverEveryProtocol() {
+	t := w.t
 	type tokens struct{ alice, bob string }
 	signIn := func(path string) (t tokens) {
 		t.alice, _, _ = w.tokenFor(path, idp.Alice)
@@ -192,10 +206,46 @@ func (w *everythingWorld) nobodyElseMayPost(transport http.RoundTripper, path, p
 	stream.leave()
 }
 
-// A server that dies takes its own streams with it, and nothing else.
-func TestAKilledServerBreaksItsStreamsAndNoOthers(t *testing.T) {
-	t.Parallel()
-	w := newEverythingWorld(t, "streams {\n heartbeat 1s\n }")
+func (w *everythingWorld) resume() {
+	t := w.t
+	for name, transport := range w.protocols() {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			token, _, _ := w.tokenFor(streamablePrefix+"/mcp", idp.Alice)
+			seen := &recorder{next: transport}
+			lossy := &lossy{next: seen, tool: "trigger-long-running-operation"}
+			progress := make(chan float64, 8)
+			client, err := mcpclient.Connect(w.ctx, w.url(streamablePrefix+"/mcp"), mcpclient.Options{
+				Token:      &oauth2.Token{AccessToken: token, TokenType: "Bearer"},
+				HTTP:       &http.Client{Transport: lossy},
+				OnProgress: func(p *mcp.ProgressNotificationParams) { progress <- p.Progress },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text string
+			if err := client.Call(w.ctx, lossy.tool, map[string]any{"duration": 0.15, "steps": 3}, &text); err != nil || !strings.Contains(text, "Steps: 3") {
+				t.Errorf("the call answered %q, %v", text, err)
+			}
+			for step := 1.0; step <= 3; step++ {
+				if got := next(t, progress, "progress"); got != step {
+					t.Errorf("progress %v, want %v", got, step)
+				}
+			}
+			if !lossy.lost.Load() || seen.answered(http.StatusOK, http.MethodGet, "Last-Event-Id") != 1 {
+				t.Errorf("the answer was lost: %t; the requests were %+v", lossy.lost.Load(), seen.all())
+			}
+			if err := client.Close(); err != nil {
+				t.Errorf("closing: %v", err)
+			}
+		})
+	}
+}
+
+func (w *everythingWorld) kill() {
+	t := w.t
+	const ended = `caddy_mcp_auth_streams_ended_total{cause="upstream"}`
+	before := w.edge.Metric(ended)
 	token, c, _ := w.tokenFor(streamablePrefix+"/mcp", idp.Alice)
 	var broken, others []*reader
 	var theirs []*upstream.Stream
@@ -225,7 +275,7 @@ func TestAKilledServerBreaksItsStreamsAndNoOthers(t *testing.T) {
 	edge.Eventually(t, "the streams of the others are left", 5*time.Second, func() bool {
 		return w.edge.Metric("caddy_mcp_auth_streams_open") == float64(len(others))
 	})
-	if n := w.edge.Metric(`caddy_mcp_auth_streams_ended_total{cause="upstream"}`); n != 3 {
+	if n := w.edge.Metric(ended) - before; n != 3 {
 		t.Errorf("%v streams were ended by the upstream, want 3", n)
 	}
 	for i, r := range others {
