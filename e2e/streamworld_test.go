@@ -22,7 +22,7 @@ import (
 
 // streamWorld is a world whose upstreams lie behind prefixes that are taken off on the way, below a
 // compressing middleware: /tools is the MCP server, /tools/raw an upstream that the test writes, also
-// without the compression as /tools/raw/plain. The MCP server is at its own paths as well.
+// without the compression as /tools/raw/plain, and for everybody as /open. The MCP server is at its own paths as well.
 type streamWorld struct {
 	*world
 	raw  *upstream.Raw
@@ -46,6 +46,9 @@ func newStreamWorldAs(t *testing.T, c edge.Config, extra ...string) *streamWorld
 	encode @compressed zstd gzip
 ` + w.guard(append(extra, "resource /tools/*", "resource "+rootPaths)...) + fmt.Sprintf(`	handle_path /tools/raw/* {
 		reverse_proxy %s
+	}
+	handle_path /open/* {
+		reverse_proxy %[1]s
 	}
 	handle_path /tools/* {
 		reverse_proxy %s
@@ -219,7 +222,7 @@ func gone(t *testing.T, s *upstream.Stream) {
 	t.Helper()
 	select {
 	case <-s.Gone():
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Second):
 		t.Error("the upstream's side of the stream is still open")
 	}
 }
