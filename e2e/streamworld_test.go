@@ -42,7 +42,7 @@ func newStreamWorldAs(t *testing.T, c edge.Config, extra ...string) *streamWorld
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.site = `	@compressed not path /tools/raw/plain/*
+	w.site = `	@compressed not path /tools/raw/plain/* /open/*
 	encode @compressed zstd gzip
 ` + w.guard(append(extra, "resource /tools/*", "resource "+rootPaths)...) + fmt.Sprintf(`	handle_path /tools/raw/* {
 		reverse_proxy %s

@@ -130,6 +130,9 @@ func (e *Edge) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
 
+// Port is where the edge listens, at its IP.
+func (e *Edge) Port() int { return e.port }
+
 // Addr is where the edge listens.
 func (e *Edge) Addr() string { return fmt.Sprintf("%s:%d", e.ip, e.port) }
 
