@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,22 @@ func TestTheLifeOfAStreamOverEveryProtocol(t *testing.T) {
 	}
 	if n := w.edge.Metric(`caddy_mcp_auth_signins_total{outcome="allowed"}`); n != 7 {
 		t.Errorf("%v sign-ins were counted, want 7", n)
+	}
+}
+
+// A stream that is compressed on the way and ended early would be broken off in the middle of the compressed data.
+func TestNoStreamIsCompressedOnTheWayWithoutHeartbeatsEither(t *testing.T) {
+	t.Parallel()
+	w := newStreamWorld(t, true, "streams {\n heartbeat off\n }")
+	for name, transport := range w.protocols() {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			token, c, tokens := w.token(idp.Alice)
+			s := &bothEnds{w.open(transport, method, token), w.raw.Next(t)}
+			if got := s.resp.Header; got.Get("Content-Encoding") != "" || !strings.Contains(got.Get("Cache-Control"), "no-transform") {
+				t.Errorf("%s %s: %v", name, method, got)
+			}
+			w.cut(nil, s, cut{"revoked", true, func() { c.revoke(tokens.RefreshToken) }})
+		}
 	}
 }
 
