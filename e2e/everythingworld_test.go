@@ -29,7 +29,7 @@ func newEverythingWorld(t *testing.T, extra ...string) *everythingWorld {
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.site = "\tencode zstd gzip\n" + w.guard(append(extra, "resource /apps/*", "resource /mcp /sse /message")...) + fmt.Sprintf(`	handle_path /apps/raw/* {
+	w.site = "\tencode zstd gzip\n" + w.guard(append(extra, "resource /apps/*", "resource /mcp", "resource /sse /message")...) + fmt.Sprintf(`	handle_path /apps/raw/* {
 		reverse_proxy %s
 	}
 	handle_path %s/* {

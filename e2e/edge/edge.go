@@ -108,10 +108,15 @@ func address(port int, secure bool) string {
 	return fmt.Sprintf("http://localhost:%d", port)
 }
 
+// RootCertificate is the file of the edge's own certificate authority.
+func (e *Edge) RootCertificate() string {
+	return filepath.Join(e.storage, "pki", "authorities", "local", "root.crt")
+}
+
 // Transport trusts the edge's own certificate authority.
 func (e *Edge) Transport() *http.Transport {
 	e.t.Helper()
-	root, err := os.ReadFile(filepath.Join(e.storage, "pki", "authorities", "local", "root.crt"))
+	root, err := os.ReadFile(e.RootCertificate())
 	if err != nil {
 		e.t.Fatalf("reading the root certificate: %v", err)
 	}
