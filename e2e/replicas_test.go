@@ -77,14 +77,14 @@ func TestARevocationOnOneEdgeEndsStreamsOnTheOther(t *testing.T) {
 // A stream stays on the configuration that it was opened under; what ends streams comes later.
 func TestStreamsOfOldConfigurationsEndAtRevocationExpiryAndExit(t *testing.T) {
 	t.Parallel()
-	const lifetime = 8 * time.Second
-	w := newStreamWorldAs(t, edge.Config{TLS: true, Global: "grace_period 10s"}, "access_token_lifetime 8s", "streams {\n heartbeat 1s\n }")
+	const lifetime = 10 * time.Second
+	w := newStreamWorldAs(t, edge.Config{TLS: true, Global: "grace_period 10s"}, "access_token_lifetime 10s", "streams {\n heartbeat 1s\n }")
 	bob, _, _ := w.token(idp.Bob)
 	expiring := w.streamsOf(bob)
 	expires := time.Now().Add(lifetime)
 
 	// From here on tokens live longer, and streams are left alone.
-	site := replaceOnce(t, w.site, "access_token_lifetime 8s", "access_token_lifetime 1h")
+	site := replaceOnce(t, w.site, "access_token_lifetime 10s", "access_token_lifetime 1h")
 	w.edge.Reload(site)
 	alice, c, tokens := w.token(idp.Alice)
 	revoked := w.streamsOf(alice)
