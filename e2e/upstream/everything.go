@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/edge"
 )
 
-// Everything is the official reference server, whose client and SDK are TypeScript's: a process of its
-// own, which can be killed. It listens on a Unix socket, so that it needs no free port.
+// Everything is the official reference server, which is made with the TypeScript SDK: a process of its own,
+// which can be killed. It listens on a Unix socket, so that it needs no free port.
 type Everything struct {
 	t       testing.TB
 	npm     string
