@@ -75,6 +75,7 @@ type silentStream struct {
 }
 
 func (s *silentStream) endure(silent, heartbeat time.Duration) {
+	began := time.Now()
 	s.up.Write("data: 1\n\n")
 	over := time.After(silent)
 	var got []string
@@ -102,9 +103,10 @@ func (s *silentStream) endure(silent, heartbeat time.Duration) {
 	if !slices.Equal(events, []string{"data: 1", "data: 2", "data: 3"}) {
 		s.t.Errorf("%s: the events are %q", s.name, events)
 	}
-	beats, most := len(got)-len(events), int(silent/heartbeat)
+	// A busy machine wakes this up late.
+	beats, least, most := len(got)-len(events), int(silent/heartbeat)-2, int(time.Since(began)/heartbeat)
 	s.t.Logf("%s: %d heartbeats in %v", s.name, beats, silent)
-	if beats < most-2 || beats > most {
-		s.t.Errorf("%s: %d heartbeats, want %d to %d, one every %v", s.name, beats, most-2, most, heartbeat)
+	if beats < least || beats > most {
+		s.t.Errorf("%s: %d heartbeats, want %d to %d, one every %v", s.name, beats, least, most, heartbeat)
 	}
 }
