@@ -42,6 +42,7 @@ type Options struct {
 	OAuth      auth.OAuthHandler
 	LegacySSE  bool                                    // the HTTP+SSE transport of MCP 2024-11-05
 	OnProgress func(p *mcp.ProgressNotificationParams) // may be nil
+	Configure  func(o *mcp.ClientOptions)              // for what else the server may send; may be nil
 }
 
 // Client is a connected MCP client.
@@ -87,13 +88,17 @@ func Connect(ctx context.Context, address string, o Options) (*Client, error) {
 	mcpClient := *httpClient
 	mcpClient.Transport = withHeader{next: roundTripper(httpClient), header: o.Header}
 
-	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-client", Version: "1.0.0"}, &mcp.ClientOptions{
+	options := &mcp.ClientOptions{
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
 			if o.OnProgress != nil {
 				o.OnProgress(r.Params)
 			}
 		},
-	})
+	}
+	if o.Configure != nil {
+		o.Configure(options)
+	}
+	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-client", Version: "1.0.0"}, options)
 	var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: address, HTTPClient: &mcpClient, OAuthHandler: handler}
 	if o.LegacySSE {
 		mcpClient.Transport = authorized{next: mcpClient.Transport, handler: handler}
