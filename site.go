@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver/facade"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
@@ -28,7 +29,8 @@ type site struct {
 	resources *resourceSet
 	policy    *access.Policy
 	auth      *authserver.Server
-	portal    *portal.Portal // nil: people have no page of their own
+	relay     *facade.Provider // nil: whose tokens are good here does not issue them through us
+	portal    *portal.Portal   // nil: people have no page of their own
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
@@ -62,7 +64,12 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	var relay *facade.Provider
+	if h.facade != nil {
+		relay = h.facade.at(resources, h.Options.external)
+	}
+	providers, redirectURLs := h.signInAt(relay)
+	callbacks, err := callbackPaths(issuer, providers, redirectURLs)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +89,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines,
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay,
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
@@ -115,16 +122,16 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil && !s.open {
 		keySet = s.assertions.KeySet
 	}
-	if len(h.providers) == 0 {
+	if len(providers) == 0 {
 		s.leaveTokensTo(s.external, keySet)
 		return s, nil
 	}
 	cookies := sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")}
-	s.auth = authserver.New(authserver.Config{
+	config := authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
 		Clients:       registry,
-		Providers:     h.providers,
+		Providers:     providers,
 		Policy:        h.policy,
 		Vault:         vault,
 		Cookies:       cookies,
@@ -149,7 +156,13 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
-	})
+	}
+	if relay != nil {
+		config.Relay, config.RelayedScopes, config.WholeScope = relay, h.facade.required, h.facade.wholeScope
+		config.DeviceFlow = false
+		s.nameScopes(s.external)
+	}
+	s.auth = authserver.New(config)
 	h.setCredentials(s)
 	s.credentials = h.credentialsPage(s, cookies)
 	s.portal = h.newPortal(s, cookies) // which leads there
@@ -192,6 +205,11 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, error)) {
 	s.keySet = keySet
 	s.resources.authorizationServers = servers.Issuers()
+	s.nameScopes(servers)
+}
+
+// nameScopes gives resources without scopes of their own those that are needed everywhere.
+func (s *site) nameScopes(servers external.Servers) {
 	for _, r := range s.resources.all {
 		if len(r.Scopes) == 0 && len(servers) > 0 {
 			r.scope = servers[0].RequiredScope()
