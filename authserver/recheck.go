@@ -162,8 +162,11 @@ func (s *Server) updateUpstream(ctx context.Context, up sessions.Upstream, chang
 }
 
 func (s *Server) upstreamLife() time.Duration {
-	l := s.Lifetimes
-	return l.Grant.Sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
+	l, sliding := s.Lifetimes, s.Lifetimes.Grant.Sliding
+	for _, profile := range s.ClientLifetimes {
+		sliding = max(sliding, profile.Refresh)
+	}
+	return sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
 }
 
 // providerUnavailable is unavailable for a client that is turned away on account of the provider.

@@ -30,7 +30,7 @@ func (s *Server) renewed(r *http.Request, grant sessions.Grant, presented string
 		// client hangs up: the provider may have rotated its refresh token by then.
 		ctx := context.WithoutCancel(r.Context())
 		answer, asking, _ := s.rechecks.Do(up.ID.String(), func() (any, error) {
-			return s.askAgain(ctx, up, func(u *sessions.Upstream) error { return s.noteIssued(u, generation) })
+			return s.askAgain(ctx, up, func(u *sessions.Upstream) error { return s.noteIssued(u, grant, generation) })
 		})
 		up, err = answer.(sessions.Upstream), asking
 	}
@@ -41,22 +41,32 @@ func (s *Server) renewed(r *http.Request, grant sessions.Grant, presented string
 	if err != nil {
 		return sessions.User{}, nil, s.internal("reading what the provider issued", err)
 	}
-	if resource := s.Resources.Find(grant.Resource); resource != nil {
-		if err := fit(resource, grant.Scopes, issued.Scope); err != nil {
-			return sessions.User{}, nil, s.notRenewed(r, grant, err)
-		}
+	if err := s.fitGrant(grant, issued); err != nil {
+		return sessions.User{}, nil, s.notRenewed(r, grant, err)
 	}
 	return up.User, &issued, nil
 }
 
-// noteIssued writes down for which refresh token of ours the newest tokens are.
-func (s *Server) noteIssued(u *sessions.Upstream, generation uint32) error {
+// fitGrant compares what a token is good for with what its grant is. A resource that is gone has no say.
+func (s *Server) fitGrant(grant sessions.Grant, issued Issued) error {
+	resource := s.Resources.Find(grant.Resource)
+	if resource == nil {
+		return nil
+	}
+	return fit(resource, grant.Scopes, issued.Scope)
+}
+
+// noteIssued writes down for which refresh token of ours the newest tokens are. One that is not handed out
+// leaves the refresh token to be exchanged again; it may be good all the same, and is ended with the others.
+func (s *Server) noteIssued(u *sessions.Upstream, grant sessions.Grant, generation uint32) error {
 	issued, err := s.Relay.Issued(u.Secret)
 	if err != nil {
 		return err
 	}
 	now := s.Now()
-	u.Relayed.Generation = generation + 1
+	if s.fitGrant(grant, issued) == nil {
+		u.Relayed.Generation = generation + 1
+	}
 	u.Relayed.Add(sessions.RelayedToken{ID: s.Vault.TokenID(issued.AccessToken), ExpiresAt: issued.end(now)}, now)
 	return nil
 }

@@ -130,10 +130,13 @@ func (s *Server) revokeRelayedAccess(r *http.Request, client *clients.Client, to
 	case grant.ClientID != client.ID:
 		return errNotYours
 	}
+	again := s.Vault.Revocations.Revoked(id) // the store, or the provider, may have failed the first time
 	if err := s.Vault.Revocations.Revoke(ctx, id, found.ExpiresAt.Sub(s.Now())+time.Minute); err != nil {
 		return s.storeError("revoking an access token", err)
 	}
-	s.recordTokenRevocation(r, *grant)
+	if !again {
+		s.recordTokenRevocation(r, *grant)
+	}
 	err = s.Relay.RevokeAccess(ctx, token)
 	if errors.Is(err, identity.ErrUnavailable) {
 		return providerUnavailable()
