@@ -131,12 +131,12 @@ func (f *Facade) resolve(issuer string) (*facade.Client, error) {
 
 // facadeOf makes the client of the authorization server that has a facade. Nil means that none has.
 func facadeOf(configured []*AuthorizationServer) (*facadeClient, error) {
+	if facadeAmongOthers(configured) {
+		return nil, errFacadeAmong
+	}
 	for _, a := range configured {
 		if a == nil || a.Facade == nil {
 			continue
-		}
-		if len(configured) > 1 {
-			return nil, errFacadeAmong
 		}
 		client, err := a.Facade.resolve(a.Issuer)
 		if err != nil {
@@ -147,6 +147,10 @@ func facadeOf(configured []*AuthorizationServer) (*facadeClient, error) {
 		}, nil
 	}
 	return nil, nil
+}
+
+func facadeAmongOthers(servers []*AuthorizationServer) bool {
+	return len(servers) > 1 && slices.ContainsFunc(servers, func(a *AuthorizationServer) bool { return a != nil && a.Facade != nil })
 }
 
 // checkFacade refuses what a facade cannot do, and would leave out in silence.
