@@ -3,16 +3,13 @@ package mcpauth
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver/facade"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 )
 
 // Facade puts this site in front of an authorization server at which MCP clients cannot register. The
@@ -170,36 +167,4 @@ func (h *Handler) checkFacade() error {
 			`; register it there, or give it a "token <name>"`)
 	}
 	return nil
-}
-
-// at is the provider of one site.
-func (f *facadeClient) at(resources *resourceSet, tokens external.Servers) *facade.Provider {
-	return f.At(tokens, func(resource, audience string) bool {
-		for _, r := range resources.all {
-			if (resource == "" || r.URI == resource) && resources.holds(r, audience) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// signInAt is where people sign in at a site, and which redirect URLs are registered there.
-func (h *Handler) signInAt(relay *facade.Provider) (providers []identity.Provider, callbacks map[string]string) {
-	if relay == nil {
-		return h.providers, h.callbacks
-	}
-	if h.facade.redirectURL != "" {
-		callbacks = map[string]string{facade.ID: h.facade.redirectURL}
-	}
-	return []identity.Provider{relay}, callbacks
-}
-
-// redirectURLs are the ones that are configured, of providers or of the facade.
-func (h *Handler) redirectURLs() []string {
-	urls := slices.Collect(maps.Values(h.callbacks))
-	if h.facade != nil && h.facade.redirectURL != "" {
-		urls = append(urls, h.facade.redirectURL)
-	}
-	return urls
 }

@@ -64,11 +64,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	var relay *facade.Provider
-	if h.facade != nil {
-		relay = h.facade.at(resources, h.Options.external)
-	}
-	providers, redirectURLs := h.signInAt(relay)
+	providers, redirectURLs, relay := h.signInAt(resources)
 	callbacks, err := callbackPaths(issuer, providers, redirectURLs)
 	if err != nil {
 		return nil, err
@@ -158,8 +154,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		Now:        time.Now,
 	}
 	if relay != nil {
-		config.Relay, config.RelayedScopes, config.WholeScope = relay, h.facade.required, h.facade.wholeScope
-		config.DeviceFlow = false
+		h.facade.relayBy(relay, &config)
 		s.nameScopes(s.external)
 	}
 	s.auth = authserver.New(config)
@@ -206,16 +201,6 @@ func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, er
 	s.keySet = keySet
 	s.resources.authorizationServers = servers.Issuers()
 	s.nameScopes(servers)
-}
-
-// nameScopes gives resources without scopes of their own those that are needed everywhere.
-func (s *site) nameScopes(servers external.Servers) {
-	for _, r := range s.resources.all {
-		if len(r.Scopes) == 0 && len(servers) > 0 {
-			r.scope = servers[0].RequiredScope()
-			r.Scopes = strings.Fields(r.scope)
-		}
-	}
 }
 
 // endpoint returns what answers at one of the endpoints of our authorization server, and of the pages of people, or nil. Without
