@@ -68,6 +68,7 @@ type facadeClient struct {
 	*facade.Client
 	required    []string // scopes
 	wholeScope  bool
+	everywhere  bool // its tokens open every resource
 	redirectURL string
 }
 
@@ -141,6 +142,7 @@ func facadeOf(configured []*AuthorizationServer) (*facadeClient, error) {
 		}
 		return &facadeClient{
 			Client: client, required: a.RequiredScopes, wholeScope: a.Facade.WholeScope, redirectURL: a.Facade.RedirectURL,
+			everywhere: len(a.Audiences) > 0 || a.AllowMissingAudience,
 		}, nil
 	}
 	return nil, nil
@@ -158,6 +160,9 @@ func (h *Handler) checkFacade() error {
 	const instead = "in a facade the authorization server issues the tokens"
 	inOwnName := func(c *Client) bool { return slices.Contains(c.GrantTypes, clients.GrantClientCredentials) }
 	switch {
+	case h.facade.everywhere && len(h.Resources) > 1:
+		return errors.New("audience and allow_missing_audience let one token open every resource of the site, and a facade asks people for one; " +
+			"have the authorization server write the resource into aud, or give each resource a site of its own")
 	case len(h.IntrospectionClients) > 0:
 		return errors.New("introspection_client asks this site about tokens, and " + instead + "; let the MCP server ask there")
 	case len(h.IDJAG) > 0:

@@ -136,6 +136,11 @@ func TestValidateFacade(t *testing.T) {
 		{"with a callback of its own", server("facade {\nclient_id edge\nredirect_url https://mcp.example.com/oauth2/callback/company\n}\n"), ""},
 		{"with resources and networks", server(facadeBlock) + "resource /a\nallow_network 10.0.0.0/8\n", ""},
 
+		{"an audience of its own", server("audience api\n" + facadeBlock), ""},
+		{"an audience of its own for one resource", server("audience api\n"+facadeBlock) + "resource /a\n", ""},
+
+		{"one audience for several resources", server("audience api\n"+facadeBlock) + "resource /a\nresource /b\n", "a site of its own"},
+		{"no audience for several resources", server("required_scopes mcp\nallow_missing_audience\n"+facadeBlock) + "resource /a\nresource /b\n", "a site of its own"},
 		{"a secret whose variable is not set", server("facade {\nclient_id edge\nclient_secret {env.TEST_UNSET}\n}\n"), "env.TEST_UNSET"},
 		{"an id whose variable is not set", server("facade {\nclient_id {env.TEST_UNSET}\n}\n"), "env.TEST_UNSET"},
 		{"a callback elsewhere", server("facade {\nclient_id edge\nredirect_url https://other.example.com/oauth2/callback\n}\n"), "not on this site"},

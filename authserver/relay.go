@@ -62,7 +62,7 @@ const (
 	OtherAudience
 	// TooNarrow is a token that lacks a scope that is needed for everything.
 	TooNarrow
-	// TooWide is a token that is good for more than the person agreed to.
+	// TooWide is a token that is good for more than the person agreed to: scopes, or without any, resources.
 	TooWide
 )
 
@@ -78,7 +78,7 @@ type UnfitError struct {
 
 // Error implements error.
 func (e *UnfitError) Error() string {
-	words := [...]string{"it cannot be checked", "it is for another audience", "it lacks a scope", "it has more scopes than were agreed to"}
+	words := [...]string{"it cannot be checked", "it is for another audience", "it lacks a scope", "it is good for more than was agreed to"}
 	text := "the provider's access token is not fit for this server: " + words[e.Why]
 	if e.Scope != "" {
 		text += " (" + e.Scope + ")"
@@ -190,6 +190,10 @@ func (s *Server) unfitProblem(r *http.Request, req request, err error) *problem 
 	case TooNarrow:
 		trouble.text = fmt.Sprintf("%s signed you in, but the token it issued lacks a permission that is needed here: %s.", s.Relay.Name(), unfit.Scope)
 	case TooWide:
+		if unfit.Scope == "" {
+			trouble.text = fmt.Sprintf("%s signed you in, but the token it issued opens other servers here, too; you agreed to %s.", s.Relay.Name(), req.Resource)
+			break
+		}
 		trouble.text = fmt.Sprintf("%s signed you in, but the token it issued is good for more than you agreed to: %s.", s.Relay.Name(), unfit.Scope)
 	}
 	return &trouble

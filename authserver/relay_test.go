@@ -100,6 +100,7 @@ func TestTokensThatTheGuardWouldRefuseAreNotHandedOn(t *testing.T) {
 	}{
 		{"another audience", "", "for something else than " + github, &UnfitError{Why: OtherAudience}, nil},
 		{"a missing scope", "", "lacks a permission that is needed here: tools", &UnfitError{Why: TooNarrow, Scope: "tools"}, nil},
+		{"other resources, too", "", "opens other servers here, too; you agreed to " + github, &UnfitError{Why: TooWide}, nil},
 		{"no JWT", "", "cannot be checked", &UnfitError{Why: Unreadable}, nil},
 		{"more than was agreed to", "github:read github:write", "more than you agreed to: github:write", nil, nil},
 		{"less than the resource requires", "github:write", "lacks a permission that is needed here: github:read", nil, func(c *Config) {

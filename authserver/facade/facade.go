@@ -222,6 +222,9 @@ func (p *Provider) check(ctx context.Context, k kept, issued oauthclient.Tokens)
 	default:
 		return identity.User{}, &authserver.UnfitError{Why: authserver.Unreadable, Err: err}
 	}
+	if p.opensOthers(ctx, k.Resource, issued.Access) {
+		return identity.User{}, &authserver.UnfitError{Why: authserver.TooWide}
+	}
 	k.Access, k.Scope, k.ExpiresAt = issued.Access, t.Scope, issued.Expires
 	if !t.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || t.ExpiresAt.Before(k.ExpiresAt)) {
 		k.ExpiresAt = t.ExpiresAt
@@ -229,6 +232,15 @@ func (p *Provider) check(ctx context.Context, k kept, issued oauthclient.Tokens)
 	user := t.User
 	user.Upstream, err = json.Marshal(k)
 	return user, err
+}
+
+// opensOthers reports whether a good token is for other resources of the site, too: people are asked for one.
+func (p *Provider) opensOthers(ctx context.Context, resource, token string) (others bool) {
+	_, _ = p.tokens.Check(ctx, token, func(audience string) bool {
+		others = others || p.here("", audience) && !p.here(resource, audience)
+		return false // so that it goes on to the next
+	})
+	return others
 }
 
 // indicator names the resource in a token request, if the provider is to be told so.

@@ -139,6 +139,8 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		{"with the ID token of another issuer", func(s *issuer) { s.id["iss"] = "https://evil.example" }, "code=c", refused, 2},
 		{"with an ID token that has expired", func(s *issuer) { s.id["exp"] = 1 }, "code=c", refused, 2},
 		{"with a token for something else", func(s *issuer) { s.access = map[string]any{"aud": "https://graph.example"} }, "code=c", unfit(authserver.OtherAudience), 2},
+		{"with a token for another resource of ours", func(s *issuer) { s.access = map[string]any{"aud": "https://mcp.example.com/other"} }, "code=c", unfit(authserver.OtherAudience), 2},
+		{"with a token for both", func(s *issuer) { s.access = map[string]any{"aud": []string{resource, "https://mcp.example.com/other"}} }, "code=c", unfit(authserver.TooWide), 2},
 		{"with a token for nothing", func(s *issuer) { s.access = map[string]any{"aud": nil} }, "code=c", unfit(authserver.OtherAudience), 2},
 		{"with a token that lacks a scope", func(s *issuer) { s.access = map[string]any{"scope": "profile"} }, "code=c", unfit(authserver.TooNarrow), 2},
 		{"with a token of another issuer", func(s *issuer) { s.access = map[string]any{"iss": "https://evil.example"} }, "code=c", unfit(authserver.Unreadable), 2},

@@ -168,8 +168,9 @@ func (s *issuer) provider(change ...func(*Settings)) *Provider {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	resources := []string{resource, "https://mcp.example.com/other"}
 	return client.At(external.Servers{server}, func(want, audience string) bool {
-		return audience == resource && slices.Contains([]string{"", resource}, want)
+		return slices.Contains(resources, audience) && (want == "" || want == audience)
 	})
 }
 
