@@ -206,7 +206,7 @@ func (s *Server) beginRelayed(r *http.Request, grant sessions.Grant, refreshable
 	switch {
 	case errors.Is(err, sessions.ErrUnavailable):
 		return nil, unavailable()
-	case err != nil:
+	case err != nil, up.Relayed == nil: // a code from before this was a facade
 		return nil, invalidGrant("the authorization no longer stands; authorize again")
 	}
 	issued, err := s.Relay.Issued(up.Secret)

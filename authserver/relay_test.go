@@ -221,6 +221,22 @@ func TestAFacadeAndAnotherTenant(t *testing.T) {
 	}
 }
 
+// A reload may make a facade of a site while a code or a refresh token of it is out.
+func TestWhatIsLeftFromBeforeAFacade(t *testing.T) {
+	ordinary, v := newVouchingWorld(t)
+	code, refresh := ordinary.newBrowser().code(), ordinary.tokens().RefreshToken
+	_, p := newFacade(t)
+	p.id = v.id // even so
+	config := ordinary.Config
+	config.Providers, config.Relay = []identity.Provider{p}, p
+	w := &world{Server: New(config), t: t, clock: ordinary.clock, store: ordinary.store, trail: ordinary.trail, idp: &p.provider}
+	w.exchange(code).wantError(t, 400, "invalid_grant")
+	w.refresh(refresh).wantError(t, 400, "invalid_grant")
+	if p.issues() != 0 {
+		t.Error("the provider was asked")
+	}
+}
+
 func TestWhatAFacadeDoesNotDo(t *testing.T) {
 	w, _ := newFacade(t)
 	for _, path := range []string{IntrospectPath, LogoutPath, LoginPath, ChoosePath, DevicePath, DeviceAuthorizationPath} {
