@@ -19,11 +19,10 @@ import (
 // stand for its own, which never leave this site.
 //
 // Register the redirect URL `https://<site>/oauth2/callback` at the authorization server, which also
-// says how long access tokens live. Of this
-// site's own authorization server a facade has registration, consent, codes, refresh tokens and
-// revocation. It has no sessions of browsers, and so no page of people, no remembered consent and no
-// credentials for upstreams; no authorization of devices, no introspection and no tokens for clients in
-// their own name.
+// says how long access tokens live. Of this site's own authorization server a facade has registration,
+// consent, codes, refresh tokens and revocation. It has no sessions of browsers, and so no page of
+// people, no remembered consent and no credentials for upstreams; no authorization of devices, no
+// introspection and no tokens for clients in their own name.
 type Facade struct {
 	// The client id that the authorization server gave out for this site.
 	ClientID string `json:"client_id,omitempty"`
