@@ -36,6 +36,8 @@ type Options struct {
 	// ClientID and ClientSecret are those of a client that the authorization server knows already;
 	// "": the client registers itself.
 	ClientID, ClientSecret string
+	// Document is the URL of the client's metadata document, which takes the place of registering.
+	Document string
 	// RedirectURI is where the browser ends; "": RedirectURI.
 	RedirectURI string
 	// OAuth takes the place of the authorization code flow.
@@ -181,6 +183,10 @@ func (c *Client) oauthHandler(o Options, client *http.Client) (auth.OAuthHandler
 		NewTokenSource: func(ctx context.Context, cfg *oauth2.Config, t *oauth2.Token) (oauth2.TokenSource, error) {
 			return &recording{next: cfg.TokenSource(ctx, t), client: c}, nil
 		},
+	}
+	if o.Document != "" {
+		config.DynamicClientRegistrationConfig = nil
+		config.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: o.Document}
 	}
 	if o.ClientID != "" {
 		config.DynamicClientRegistrationConfig = nil
