@@ -1,7 +1,10 @@
 package mcpauth
 
 import (
+	"crypto/elliptic"
+	"encoding/base64"
 	"encoding/json"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -171,4 +174,65 @@ func TestAFacadeIsInherited(t *testing.T) {
 	if !slices.Equal(h.facade.required, []string{"mcp:use"}) {
 		t.Errorf("required are %v", h.facade.required)
 	}
+}
+
+// A token that was ended here must not come back in another spelling: base64url has bits at the end of a part
+// that decoders pass over, and whoever holds an ECDSA signature can make another one of it.
+func TestAnEndedTokenInAnotherSpelling(t *testing.T) {
+	idp := newTestIDP(t)
+	h := newFacadeHandler(t, idp, "resource /github/*\n")
+	if err := h.runtime.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// One of three tokens has loose bits in its payload, whatever its length.
+	for _, jti := range []string{"a", "ab", "abc"} {
+		token := idp.token(t, map[string]any{"jti": jti})
+		if err := h.runtime.revocations.Revoke(t.Context(), h.fixed.vault.TokenID(token), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		spellings := respelled(token)
+		if len(spellings) == 0 {
+			t.Fatal("there is no other spelling of the signature")
+		}
+		for _, other := range append(spellings, otherSignature(t, token)) {
+			r, _ := request("POST", testIssuer+"/github", bearer(other))
+			if status, _, got := serve(t, h, r); status != 401 || got != nil {
+				t.Errorf("jti %s: status %d", jti, status)
+			}
+		}
+	}
+}
+
+// respelled changes the last character of a part of a JWT so that it decodes to the same, for each part that can be.
+func respelled(token string) (others []string) {
+	parts := strings.Split(token, ".")
+	for i, part := range parts {
+		want, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			continue
+		}
+		for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+			other := part[:len(part)-1] + string(last)
+			if got, err := base64.RawURLEncoding.DecodeString(other); err == nil && other != part && string(got) == string(want) {
+				changed := slices.Clone(parts)
+				changed[i] = other
+				others = append(others, strings.Join(changed, "."))
+				break // several more would be taken for guesses
+			}
+		}
+	}
+	return others
+}
+
+// otherSignature turns the ES256 signature (r, s) of a token into (r, n-s), which is as good.
+func otherSignature(t *testing.T, token string) string {
+	t.Helper()
+	cut := strings.LastIndexByte(token, '.') + 1
+	signature, err := base64.RawURLEncoding.DecodeString(token[cut:])
+	if err != nil || len(signature) != 64 {
+		t.Fatalf("a signature of %d bytes, %v", len(signature), err)
+	}
+	s := new(big.Int).SetBytes(signature[32:])
+	new(big.Int).Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
+	return token[:cut] + base64.RawURLEncoding.EncodeToString(signature)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,11 +37,21 @@ func (r *Relayed) Live(now time.Time) []RelayedToken {
 }
 
 // TokenID names a token that somebody else has issued, for [Revocations]. Another tenant's name for it is
-// another one.
+// another one. A JWT is named by what is signed: whoever holds an ECDSA signature can make another one of it,
+// which is as good, and a token that was ended must not come back with that.
 func (v *Vault) TokenID(token string) ID {
+	if isJWT(token) {
+		token = token[:strings.LastIndexByte(token, '.')]
+	}
 	h := sha256.New()
 	h.Write([]byte("relayed token\x00" + v.Tenant + "\x00" + token))
 	return ID(h.Sum(nil)[:len(ID{})])
+}
+
+// isJWT tells a JWT from an opaque token with two dots, whose last part may be all that is its own: its header
+// is a JSON object (RFC 7515, section 7.1), which begins with a brace and then a quote or white space.
+func isJWT(token string) bool {
+	return strings.Count(token, ".") == 2 && (strings.HasPrefix(token, "ey") || strings.HasPrefix(token, "ew"))
 }
 
 // RelayedOf returns the sign-in of the grant that a refresh token is of, whether or not the grant has

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
 
 // What a provider issued for a grant is found by the grant's refresh token, also when the grant has ended.
@@ -78,6 +79,29 @@ func TestRelayedOfTakesRefreshTokensOfFacadesOnly(t *testing.T) {
 			t.Error("tokens are not told apart")
 		}
 	})
+}
+
+func TestTokensAreNamedByWhatIsTheirOwn(t *testing.T) {
+	c := newClock()
+	v := newVault(t, memstore.New(c.Now), c)
+	for _, tc := range []struct {
+		name, a, b string
+		same       bool
+	}{
+		{"a JWT with another signature", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "eyJhbGciOiJFUzI1NiJ9.e30.BBBB", true},
+		{"a JWT whose header has white space, with another signature", "ewogImFsZyI6IkVTMjU2In0.e30.AAAA", "ewogImFsZyI6IkVTMjU2In0.e30.BBBB", true},
+		{"JWTs that say something else", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "eyJhbGciOiJFUzI1NiJ9.e31.AAAA", false},
+		{"JWTs with another header", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "eyJhbGciOiJFUzI1NiX9.e30.AAAA", false},
+		{"tokens of another kind with two dots", "v4.public.AAAA", "v4.public.BBBB", false},
+		{"encrypted tokens", "eyJh.a.b.c.AAAA", "eyJh.a.b.c.BBBB", false},
+		{"opaque tokens", "eyJhbGciOiJFUzI1NiJ9AAAA", "eyJhbGciOiJFUzI1NiJ9BBBB", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if same := v.TokenID(tc.a) == v.TokenID(tc.b); same != tc.same {
+				t.Errorf("one name: %t", same)
+			}
+		})
+	}
 }
 
 func TestRelayedForgetsTokensThatHaveExpired(t *testing.T) {

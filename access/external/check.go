@@ -112,8 +112,12 @@ func (s *Server) look(ctx context.Context, key [sha256.Size]byte, token string, 
 		t, err = s.verify(ctx, token, here)
 	case isJWT:
 		// It says whose it is, and need not be shown to anybody else.
-		if issuer, ok := claimedIssuer(token); ok && issuer != s.config.Issuer {
+		issuer, ok := claimedIssuer(token)
+		switch {
+		case ok && issuer != s.config.Issuer:
 			return nil, errOtherIssuer
+		case ok && !canonical(token):
+			return nil, fmt.Errorf("%w: not spelled as it was issued", ErrInvalid)
 		}
 		return s.ask(ctx, key, token)
 	case s.config.Introspection != nil:

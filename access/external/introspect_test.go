@@ -242,3 +242,23 @@ func TestIntrospectionWhileTheIssuerIsDown(t *testing.T) {
 		t.Errorf("once it is back: %v", err)
 	}
 }
+
+// An issuer that decodes a JWT loosely knows it in every spelling; here it has one, by which it can be refused.
+func TestAJWTInAnotherSpellingIsNotAskedAbout(t *testing.T) {
+	i := newIssuer(t)
+	signer := newSigner(t, "1", jose.ES256)
+	token := signer.sign(t, i.claims(nil), nil)
+	last := strings.IndexByte("AQgw", token[len(token)-1]) // 64 bytes leave four bits of the last character unused
+	if last < 0 {
+		t.Fatalf("the signature ends in %q", token[len(token)-1:])
+	}
+	respelled := token[:len(token)-1] + "BRhx"[last:last+1]
+	i.answers[token], i.answers[respelled] = i.answer(nil), i.answer(nil)
+	servers := i.servers(t, introspecting(i))
+	if _, err := servers.Check(t.Context(), token, here); err != nil {
+		t.Errorf("as it was issued: %v", err)
+	}
+	if _, err := servers.Check(t.Context(), respelled, here); !errors.Is(err, external.ErrInvalid) {
+		t.Errorf("in another spelling: %v", err)
+	}
+}
