@@ -45,8 +45,10 @@ type Issued struct {
 	AccessToken string
 	// Scope is what the guard takes the token to be good for, separated by spaces.
 	Scope string
-	// ExpiresAt is zero if the provider does not say.
+	// ExpiresAt is when the client is to have another one; zero if the provider does not say.
 	ExpiresAt time.Time
+	// GoodUntil is until when the guard takes it, which may be later. Default: ExpiresAt.
+	GoodUntil time.Time
 	// Refreshable is set if the provider gave a refresh token.
 	Refreshable bool
 }
@@ -92,15 +94,26 @@ func (e *UnfitError) Error() string {
 // Unwrap returns the error of the check.
 func (e *UnfitError) Unwrap() error { return e.Err }
 
-// unknownLife is how long an access token is taken to live whose provider does not say.
-const unknownLife = 24 * time.Hour
+const (
+	// unknownLife is how long an access token is taken to live whose provider does not say.
+	unknownLife = 24 * time.Hour
+	// longestLife bounds what it says, so that no arithmetic overflows.
+	longestLife = 10 * 365 * 24 * time.Hour
+)
 
-// end is when a token is over, at the latest.
+// end is when a token is over for the guard, at the latest.
 func (i Issued) end(now time.Time) time.Time {
-	if i.ExpiresAt.IsZero() {
-		return now.Add(unknownLife)
+	end := i.GoodUntil
+	if end.IsZero() {
+		end = i.ExpiresAt
 	}
-	return i.ExpiresAt
+	switch longest := now.Add(longestLife); {
+	case end.IsZero():
+		return now.Add(unknownLife)
+	case end.After(longest):
+		return longest
+	}
+	return end
 }
 
 // fit compares what a token is good for with what was agreed to. The provider knows one client, so what

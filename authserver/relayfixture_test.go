@@ -26,6 +26,7 @@ type issuing struct {
 	owners     map[string]string // subjects, by access token
 	scope      string            // what its next tokens are good for; "": what was asked for
 	life       time.Duration     // of its next access tokens; 0: it does not say
+	longer     time.Duration     // for which the guard takes them after that
 	noRefresh  bool
 	err        error // of Recheck
 	unfit      bool  // the next token that Recheck gets is
@@ -37,7 +38,7 @@ type issuing struct {
 // bundle is what the upstream of a person holds.
 type bundle struct {
 	Access, Refresh, Asked, Scope, Subject string
-	ExpiresAt                              time.Time
+	ExpiresAt, GoodUntil                   time.Time
 }
 
 func (p *issuing) issue(subject, scope string) bundle {
@@ -52,6 +53,7 @@ func (p *issuing) issue(subject, scope string) bundle {
 	}
 	if p.life > 0 {
 		b.ExpiresAt = p.clock.Now().Add(p.life)
+		b.GoodUntil = b.ExpiresAt.Add(p.longer)
 	}
 	p.owners[b.Access] = subject
 	return b
@@ -109,7 +111,7 @@ func (p *issuing) Recheck(_ context.Context, upstream []byte) (identity.User, []
 func (p *issuing) Issued(upstream []byte) (Issued, error) {
 	var b bundle
 	err := json.Unmarshal(upstream, &b)
-	return Issued{AccessToken: b.Access, Scope: b.Scope, ExpiresAt: b.ExpiresAt, Refreshable: b.Refresh != ""}, err
+	return Issued{AccessToken: b.Access, Scope: b.Scope, ExpiresAt: b.ExpiresAt, GoodUntil: b.GoodUntil, Refreshable: b.Refresh != ""}, err
 }
 
 func (p *issuing) Owner(_ context.Context, token string) (identity.User, error) {

@@ -1,10 +1,13 @@
 package authserver
 
 import (
+	"fmt"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 func TestRevokingAtAFacade(t *testing.T) {
@@ -85,5 +88,39 @@ func TestRevokingWhileTheProviderOfAFacadeIsDown(t *testing.T) {
 	}
 	if a := w.revokeToken(got.RefreshToken); a.status != 200 || len(p.revoked) != 2 {
 		t.Errorf("once more: status %d; the provider was told of %q", a.status, p.revoked)
+	}
+}
+
+// What the provider says in its answer is for the client; the guard goes by the token. A grant that ends in between
+// ends the token, and for as long as the guard would take it, however long that is.
+func TestATokenThatOutlivesWhatTheProviderSays(t *testing.T) {
+	for name, longer := range map[string]time.Duration{"a day": 24 * time.Hour, "for ever": math.MaxInt64 - time.Hour} {
+		for _, refreshable := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, with a refresh token %t", name, refreshable), func(t *testing.T) {
+				w, p := newFacade(t)
+				p.life, p.longer, p.noRefresh = time.Minute, longer, !refreshable
+				code := w.newBrowser().code()
+				got := w.exchange(code)
+				if got.status != 200 || got.ExpiresIn != 60 {
+					t.Fatalf("status %d: %s", got.status, got.body)
+				}
+				w.clock.advance(2 * time.Minute)
+				token := got.RefreshToken
+				if !refreshable {
+					token = got.AccessToken
+				}
+				if a := w.revokeToken(token); a.status != 200 {
+					t.Fatalf("status %d: %s", a.status, a.body)
+				}
+				w.clock.advance(23 * time.Hour)
+				restarted := sessions.NewRevocations(w.store, w.clock.Now)
+				if err := restarted.Load(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if w.accepts(got.AccessToken) || !restarted.Revoked(w.Vault.TokenID(got.AccessToken)) {
+					t.Error("the access token is accepted again")
+				}
+			})
+		}
 	}
 }

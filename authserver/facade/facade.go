@@ -225,9 +225,12 @@ func (p *Provider) check(ctx context.Context, k kept, issued oauthclient.Tokens)
 	if p.opensOthers(ctx, k.Resource, issued.Access) {
 		return identity.User{}, &authserver.UnfitError{Why: authserver.TooWide}
 	}
-	k.Access, k.Scope, k.ExpiresAt = issued.Access, t.Scope, issued.Expires
-	if !t.ExpiresAt.IsZero() && (k.ExpiresAt.IsZero() || t.ExpiresAt.Before(k.ExpiresAt)) {
-		k.ExpiresAt = t.ExpiresAt
+	k.Access, k.Scope, k.ExpiresAt, k.GoodUntil = issued.Access, t.Scope, issued.Expires, issued.Expires
+	if !t.ExpiresAt.IsZero() {
+		k.GoodUntil = t.ExpiresAt // the guard goes by the token, whatever the answer around it says
+		if k.ExpiresAt.IsZero() || t.ExpiresAt.Before(k.ExpiresAt) {
+			k.ExpiresAt = t.ExpiresAt
+		}
 	}
 	user := t.User
 	user.Upstream, err = json.Marshal(k)

@@ -102,6 +102,9 @@ func TestFinish(t *testing.T) {
 	if left := time.Until(issued.ExpiresAt); left < 29*time.Minute || left > 31*time.Minute {
 		t.Errorf("it lives %s; the provider says 30m in its answer and an hour in the token", left)
 	}
+	if left := time.Until(issued.GoodUntil); left < 59*time.Minute || left > 61*time.Minute {
+		t.Errorf("the guard takes it for %s; an hour is in the token", left)
+	}
 	if s.gaveBack() != 0 {
 		t.Error("something was given back")
 	}

@@ -23,6 +23,7 @@ type kept struct {
 	Refresh   string    `json:"r,omitempty"`
 	Scope     string    `json:"s,omitempty"`
 	ExpiresAt time.Time `json:"e,omitzero"`
+	GoodUntil time.Time `json:"u,omitzero"`
 }
 
 func open(upstream []byte) (kept, error) {
@@ -37,7 +38,7 @@ func open(upstream []byte) (kept, error) {
 func (*Provider) Issued(upstream []byte) (authserver.Issued, error) {
 	k, err := open(upstream)
 	return authserver.Issued{
-		AccessToken: k.Access, Scope: k.Scope, ExpiresAt: k.ExpiresAt, Refreshable: k.Refresh != "",
+		AccessToken: k.Access, Scope: k.Scope, ExpiresAt: k.ExpiresAt, GoodUntil: k.GoodUntil, Refreshable: k.Refresh != "",
 	}, err
 }
 
