@@ -43,7 +43,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	provider, ok := s.providers[l.Provider].(identity.Redirecting)
-	if !ok || s.callbackPath(provider) != r.URL.Path {
+	if !ok || s.callbackPath(provider) != r.URL.Path || l.Source != s.source() {
 		// The configuration changed meanwhile, or an answer came in at another provider's address
 		// (mix-up; RFC 9700, section 4.4).
 		s.problem(w, r, staleTicket)

@@ -40,7 +40,8 @@ type login struct {
 	Browser  sessions.ID `json:"b"`
 	Nonce    string      `json:"n,omitempty"`
 	Verifier string      `json:"v,omitempty"`
-	Choice   sessions.ID `json:"k,omitzero"` // the choice of the provider; ends with one sign-in
+	Source   string      `json:"u,omitempty"` // of a facade's provider
+	Choice   sessions.ID `json:"k,omitzero"`  // the choice of the provider; ends with one sign-in
 }
 
 // startLogin sends the browser to the identity provider, or asks at which one to sign in. It runs
@@ -75,6 +76,7 @@ func (s *Server) loginAt(w http.ResponseWriter, r *http.Request, provider identi
 		return trouble
 	}
 	l.Provider, l.Nonce, l.Verifier = provider.ID(), secret(), secret()
+	l.Source = s.source()
 	if automatic, ok := provider.(identity.Automatic); ok {
 		s.signIn(w, r, provider, l, automatic.User())
 		return nil
@@ -99,6 +101,14 @@ func (s *Server) loginAt(w http.ResponseWriter, r *http.Request, provider identi
 	}
 	redirect(w, r, target)
 	return nil
+}
+
+// source names the provider of a facade, which has the same id whichever it is; "" where there is none.
+func (s *Server) source() string {
+	if s.Relay == nil {
+		return ""
+	}
+	return s.Relay.Source()
 }
 
 func (s *Server) attempt(p identity.Provider, l login, state string) identity.Attempt {

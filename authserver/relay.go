@@ -27,6 +27,9 @@ type Relay interface {
 	identity.Redirecting
 	identity.Rechecker
 
+	// Source names the provider, and our client there. Codes and tokens are shown to no other one.
+	Source() string
+
 	// Issued reads what the provider issued. It does no I/O.
 	Issued(upstream []byte) (Issued, error)
 
@@ -165,7 +168,7 @@ func (s *Server) keepIssued(r *http.Request, req request, user identity.User) (*
 		return nil, s.unfitProblem(r, req, err)
 	}
 	now, person := s.Now(), s.userOf(user)
-	relayed := &sessions.Relayed{ClientID: req.ClientID}
+	relayed := &sessions.Relayed{ClientID: req.ClientID, Source: s.Relay.Source()}
 	relayed.Add(sessions.RelayedToken{ID: s.Vault.TokenID(issued.AccessToken), ExpiresAt: issued.end(now)}, now)
 	id, err := s.Vault.CreateUpstream(r.Context(), sessions.Upstream{
 		User: person, Provider: s.Relay.ID(), Secret: user.Upstream, CheckedAt: now, Relayed: relayed,
@@ -212,6 +215,15 @@ func (s *Server) unfitProblem(r *http.Request, req request, err error) *problem 
 	return &trouble
 }
 
+// errOtherProvider is the answer where the configuration names another provider, or another client there, than when
+// the authorization was given.
+var errOtherProvider = invalidGrant("the authorization was given at another provider; authorize again")
+
+// hasIssued reports whether a record is about what the provider issued to the client that we are there now.
+func (s *Server) hasIssued(up sessions.Upstream) bool {
+	return up.Relayed != nil && up.Relayed.Source == s.Relay.Source()
+}
+
 // beginRelayed begins a grant with the tokens that the provider issued at the sign-in.
 func (s *Server) beginRelayed(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
 	ctx := r.Context()
@@ -221,6 +233,9 @@ func (s *Server) beginRelayed(r *http.Request, grant sessions.Grant, refreshable
 		return nil, unavailable()
 	case err != nil, up.Relayed == nil: // a code from before this was a facade
 		return nil, invalidGrant("the authorization no longer stands; authorize again")
+	case !s.hasIssued(up):
+		s.discardOf(ctx, grant.User, grant.Upstream)
+		return nil, errOtherProvider
 	}
 	issued, err := s.Relay.Issued(up.Secret)
 	if err != nil {

@@ -237,6 +237,35 @@ func TestWhatIsLeftFromBeforeAFacade(t *testing.T) {
 	}
 }
 
+// A reload may put another provider, or another client there, behind the facade. What is the first one's is none of
+// the second one's business: it gets to see no code, no refresh token and no access token of it.
+func TestWhatIsLeftFromBeforeAnotherProvider(t *testing.T) {
+	w, p := newFacade(t)
+	code, got, b := w.newBrowser().code(), w.relayedTokens(), w.newBrowser()
+	state := b.toProvider()
+	w.clock.advance(time.Second)
+	issued, asked := p.issues(), len(p.finished)
+	p.set(func() { p.source = "another provider" })
+	if a := b.callback(state); a.status != http.StatusBadRequest || a.header.Get("Location") != "" {
+		t.Errorf("a callback: status %d", a.status)
+	}
+	w.exchange(code).wantError(t, 400, "invalid_grant")
+	w.refresh(got.RefreshToken).wantError(t, 400, "invalid_grant")
+	if p.issues() != issued || len(p.finished) != asked || len(p.revoked) != 0 {
+		t.Errorf("the other provider was asked, and told of %q", p.revoked)
+	}
+	// A mistake in the configuration can be corrected, and nothing was lost.
+	p.set(func() { p.source = "" })
+	got = w.refresh(got.RefreshToken)
+	if got.status != 200 {
+		t.Errorf("afterwards: status %d: %s", got.status, got.body)
+	}
+	p.set(func() { p.source = "another provider" })
+	if a := w.revokeToken(got.RefreshToken); a.status != 200 || w.accepts(got.AccessToken) || len(p.revoked) != 0 {
+		t.Errorf("revoking: status %d; the other provider was told of %q", a.status, p.revoked)
+	}
+}
+
 func TestWhatAFacadeDoesNotDo(t *testing.T) {
 	w, _ := newFacade(t)
 	for _, path := range []string{IntrospectPath, LogoutPath, LoginPath, ChoosePath, DevicePath, DeviceAuthorizationPath} {

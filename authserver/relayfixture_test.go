@@ -21,6 +21,7 @@ type issuing struct {
 	clock *clock
 
 	mu         sync.Mutex
+	source     string
 	count      int
 	current    map[string]bool   // refresh tokens that are good
 	owners     map[string]string // subjects, by access token
@@ -106,6 +107,12 @@ func (p *issuing) Recheck(_ context.Context, upstream []byte) (identity.User, []
 	user := p.user
 	user.Upstream = p.pack(next)
 	return user, user.Upstream, nil
+}
+
+func (p *issuing) Source() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.source
 }
 
 func (p *issuing) Issued(upstream []byte) (Issued, error) {

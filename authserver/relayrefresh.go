@@ -24,6 +24,10 @@ func (s *Server) renewed(r *http.Request, grant sessions.Grant, presented string
 		return person, nil, refused
 	}
 	up, generation, err := s.Vault.RelayedOf(r.Context(), presented)
+	if err == nil && !s.hasIssued(up) {
+		// Nothing is ended: a mistake in the configuration may be corrected.
+		return sessions.User{}, nil, errOtherProvider
+	}
 	if err == nil && up.Relayed.Generation <= generation && len(up.Relayed.Live(s.Now())) < maxRelayed {
 		// A refresh token of ours is exchanged at the provider once. Of parallel refreshes one asks; those
 		// that come later with the same token, or on other replicas, get what it got. It goes on when its

@@ -37,7 +37,7 @@ func (s *Server) endIssued(ctx context.Context, grant sessions.Grant) error {
 	if errors.Is(err, sessions.ErrNotFound) || errors.Is(err, sessions.ErrInvalid) {
 		return nil
 	}
-	if err != nil {
+	if err != nil || up.Relayed == nil { // a sign-in from before this was a facade, which others may share
 		return err
 	}
 	return s.endUpstream(ctx, up)
@@ -47,12 +47,13 @@ func (s *Server) endIssued(ctx context.Context, grant sessions.Grant) error {
 // that what failed halfway can be repeated.
 func (s *Server) endUpstream(ctx context.Context, up sessions.Upstream) error {
 	now := s.Now()
-	if up.Relayed != nil {
-		for _, t := range up.Relayed.Live(now) {
-			if err := s.Vault.Revocations.Revoke(ctx, t.ID, t.ExpiresAt.Sub(now)+time.Minute); err != nil {
-				return err
-			}
+	for _, t := range up.Relayed.Live(now) {
+		if err := s.Vault.Revocations.Revoke(ctx, t.ID, t.ExpiresAt.Sub(now)+time.Minute); err != nil {
+			return err
 		}
+	}
+	if !s.hasIssued(up) {
+		return s.Vault.DeleteUpstream(ctx, up.User, up.ID)
 	}
 	err := s.Relay.Revoke(ctx, up.Secret)
 	if err != nil {

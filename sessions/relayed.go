@@ -13,6 +13,8 @@ import (
 type Relayed struct {
 	// ClientID is the client that the tokens were issued for.
 	ClientID string `json:"client_id"`
+	// Source is the provider, and who we are there. Another one learns nothing of what this one issued.
+	Source string `json:"source"`
 	// Generation is that of the refresh token of ours which went out with the newest access token.
 	// Older ones have been exchanged at the provider already.
 	Generation uint32 `json:"generation,omitempty"`

@@ -119,6 +119,9 @@ func (c *Client) At(tokens external.Servers, here func(resource, audience string
 // ID implements identity.Provider.
 func (*Client) ID() string { return ID }
 
+// Source implements authserver.Relay.
+func (c *Client) Source() string { return c.oauth.Source() }
+
 // Name implements identity.Provider.
 func (c *Client) Name() string { return c.settings.Name }
 

@@ -198,7 +198,7 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 	client, err := New(Settings{Issuer: "https://login.example.com/tenant", ClientID: "edge"})
-	if err != nil || client.Name() != "login.example.com" || client.ID() != ID {
+	if err != nil || client.Name() != "login.example.com" || client.ID() != ID || client.Source() != "https://login.example.com/tenant edge" {
 		t.Errorf("%v, %v", client, err)
 	}
 }
