@@ -106,6 +106,7 @@ func (s *Server) askAgain(ctx context.Context, up sessions.Upstream, note func(*
 	if asking == nil {
 		// Users are issuer and subject; the same sign-in cannot become somebody else's.
 		if user = s.userOf(person); user.Key() != claimed.User.Key() {
+			s.discard(ctx, secret)
 			return claimed, identity.ErrDenied
 		}
 	}
@@ -124,6 +125,9 @@ func (s *Server) askAgain(ctx context.Context, up sessions.Upstream, note func(*
 		return note(u)
 	})
 	if err != nil {
+		if errors.Is(err, sessions.ErrNotFound) {
+			s.discard(ctx, secret) // the sign-in has ended meanwhile, and nobody will ask for this
+		}
 		return claimed, err
 	}
 	return stored, asking

@@ -29,6 +29,9 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	grant, err := s.loadGrant(r, presented)
 	reused := errors.Is(err, sessions.ErrReused)
 	if err != nil && !reused {
+		if errors.Is(err, sessions.ErrRevoked) {
+			err = errors.Join(err, s.endIssuedAgain(r.Context(), presented))
+		}
 		return nil, s.refreshError(r, grant, err)
 	}
 	if grant.ClientID != client.ID {
@@ -76,7 +79,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 	})
 	if err != nil {
 		if errors.Is(err, sessions.ErrReused) {
-			s.discardOf(r.Context(), rotated.User, rotated.Upstream) // the grant itself has ended
+			err = errors.Join(err, s.endIssuedAgain(context.WithoutCancel(r.Context()), presented)) // the grant itself has ended
 		}
 		return nil, s.refreshError(r, rotated, err)
 	}

@@ -34,6 +34,7 @@ type issuing struct {
 	down       bool  // nothing can be revoked now
 	revoked    []string
 	refreshing chan struct{} // if not nil, Recheck waits for it
+	asked      chan struct{} // and closes this one
 }
 
 // bundle is what the upstream of a person holds.
@@ -82,6 +83,10 @@ func (p *issuing) Finish(ctx context.Context, a identity.Attempt, params url.Val
 func (p *issuing) Recheck(_ context.Context, upstream []byte) (identity.User, []byte, error) {
 	p.mu.Lock()
 	hold := p.refreshing
+	if p.asked != nil {
+		close(p.asked)
+		p.asked = nil
+	}
 	p.mu.Unlock()
 	if hold != nil {
 		<-hold

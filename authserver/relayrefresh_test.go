@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 func TestAFacadesRefreshTokensAreExchangedAtTheProviderOnce(t *testing.T) {
@@ -151,4 +152,66 @@ func TestAClientThatRefreshesAllTheTime(t *testing.T) {
 	if w.accepts(first) || w.accepts(got.AccessToken) {
 		t.Error("an access token outlived its grant")
 	}
+}
+
+// Whoever presents a copy gets 503 while the store is down. Presenting it again must finish what has begun: in a facade,
+// the access tokens are not ended by their grant, as ours are.
+func TestAReplayAtAFacadeWhileTheStoreIsDown(t *testing.T) {
+	w, p := newFacade(t)
+	first := w.relayedTokens()
+	w.clock.advance(time.Second)
+	second := w.refresh(first.RefreshToken)
+	w.clock.advance(time.Second)
+	w.refresh(second.RefreshToken)
+	w.clock.advance(2 * time.Minute)
+	w.store.fail("Put")
+	w.refresh(first.RefreshToken).wantError(t, 503, "temporarily_unavailable")
+	w.store.heal()
+	w.refresh(first.RefreshToken).wantError(t, 400, "invalid_grant")
+	restarted := sessions.NewRevocations(w.store, w.clock.Now)
+	if err := restarted.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"provider-access-1", "provider-access-2", "provider-access-3"} {
+		if w.accepts(token) || !restarted.Revoked(w.Vault.TokenID(token)) {
+			t.Errorf("%s is still accepted", token)
+		}
+	}
+	if !p.took("provider-refresh-3") {
+		t.Error("the provider was not told")
+	}
+}
+
+// The person or another replica ends the grant while the provider is being asked: what it issues then goes back.
+func TestWhatIsIssuedTooLateIsGivenBack(t *testing.T) {
+	t.Run("for a grant that has ended", func(t *testing.T) {
+		w, p := newFacade(t)
+		got := w.relayedTokens()
+		w.clock.advance(time.Second)
+		hold, asked := make(chan struct{}), make(chan struct{})
+		p.set(func() { p.refreshing, p.asked = hold, asked })
+		answer := make(chan tokens)
+		go func() { answer <- w.refresh(got.RefreshToken) }()
+		<-asked
+		if a := w.revokeToken(got.RefreshToken); a.status != 200 {
+			t.Errorf("revoking: status %d", a.status)
+		}
+		p.set(func() { p.current["provider-refresh-1"] = true }) // it takes longer to hear of it
+		close(hold)
+		late := <-answer
+		late.wantError(t, 400, "invalid_grant")
+		if !p.took("provider-refresh-2", "provider-access-2") {
+			t.Errorf("the provider was told of %q", p.revoked)
+		}
+	})
+	t.Run("about somebody else", func(t *testing.T) {
+		w, p := newFacade(t)
+		got := w.relayedTokens()
+		w.clock.advance(time.Second)
+		p.user = bob
+		w.refresh(got.RefreshToken).wantError(t, 400, "invalid_grant")
+		if !p.took("provider-refresh-2", "provider-access-2") {
+			t.Errorf("the provider was told of %q", p.revoked)
+		}
+	})
 }

@@ -18,13 +18,11 @@ import (
 // revokeGrant ends a grant, and in a facade what the provider issued for it: here at once, there if it can
 // be reached now. Only the store's failure is one of this.
 func (s *Server) revokeGrant(ctx context.Context, grant sessions.Grant) error {
-	if err := s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID); err != nil {
-		return err
+	err := s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID)
+	if ending := s.endIssued(ctx, grant); !errors.Is(ending, identity.ErrUnavailable) { // which was logged
+		err = errors.Join(err, ending)
 	}
-	if err := s.endIssued(ctx, grant); !errors.Is(err, identity.ErrUnavailable) {
-		return err
-	}
-	return nil // it was logged
+	return err
 }
 
 // endIssued ends what the provider issued for a grant. The error is of the store, or identity.ErrUnavailable:
@@ -47,10 +45,12 @@ func (s *Server) endIssued(ctx context.Context, grant sessions.Grant) error {
 // that what failed halfway can be repeated.
 func (s *Server) endUpstream(ctx context.Context, up sessions.Upstream) error {
 	now := s.Now()
+	var failed error
 	for _, t := range up.Relayed.Live(now) {
-		if err := s.Vault.Revocations.Revoke(ctx, t.ID, t.ExpiresAt.Sub(now)+time.Minute); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, s.Vault.Revocations.Revoke(ctx, t.ID, t.ExpiresAt.Sub(now)+time.Minute))
+	}
+	if failed != nil {
+		return failed
 	}
 	if !s.hasIssued(up) {
 		return s.Vault.DeleteUpstream(ctx, up.User, up.ID)
@@ -64,6 +64,22 @@ func (s *Server) endUpstream(ctx context.Context, up sessions.Upstream) error {
 		return err
 	}
 	return s.Vault.DeleteUpstream(ctx, up.User, up.ID)
+}
+
+// endIssuedAgain makes sure of what a refresh token's grant was ended for, where the store may have failed the first
+// time. The provider's failure is none of it.
+func (s *Server) endIssuedAgain(ctx context.Context, refresh string) error {
+	if s.Relay == nil {
+		return nil
+	}
+	up, _, err := s.Vault.RelayedOf(ctx, refresh)
+	if err == nil {
+		err = s.endUpstream(ctx, up)
+	}
+	if errors.Is(err, sessions.ErrUnavailable) {
+		return err
+	}
+	return nil
 }
 
 // discard gives back what the provider issued and nobody is going to get.
