@@ -235,10 +235,16 @@ func (p *Provider) check(ctx context.Context, k kept, issued oauthclient.Tokens)
 			k.ExpiresAt = t.ExpiresAt
 		}
 	}
+	if k.GoodUntil.IsZero() {
+		// Refusing it after it was ended would have no end either.
+		return identity.User{}, &authserver.UnfitError{Why: authserver.Unreadable, Err: errEndless}
+	}
 	user := t.User
 	user.Upstream, err = json.Marshal(k)
 	return user, err
 }
+
+var errEndless = errors.New("neither its answer (expires_in) nor its introspection (exp) says when the token ends; have the provider write one")
 
 // opensOthers reports whether a good token is for other resources of the site, too: people are asked for one.
 func (p *Provider) opensOthers(ctx context.Context, resource, token string) (others bool) {

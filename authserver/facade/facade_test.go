@@ -300,3 +300,17 @@ func TestOwnerAndRevoke(t *testing.T) {
 		}
 	}
 }
+
+// A token whose end nobody knows can only be refused for some time after it was ended, and would be good again then.
+func TestTokensWhoseEndNobodyKnowsAreNotHandedOn(t *testing.T) {
+	s := newIssuer(t)
+	s.opaque = true
+	if user, err := s.introspecting().Finish(t.Context(), attempt(), url.Values{"code": {"c"}}); err != nil || user.Subject != "alice" {
+		t.Errorf("an opaque token: %+v, %v", user, err)
+	}
+	s.endless = true
+	user, err := s.introspecting().Finish(t.Context(), attempt(), url.Values{"code": {"c"}})
+	if e := new(authserver.UnfitError); !errors.As(err, &e) || e.Why != authserver.Unreadable || user.Upstream != nil || s.gaveBack() != 2 {
+		t.Errorf("without an end: %+v, %v", user, err)
+	}
+}

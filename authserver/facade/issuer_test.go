@@ -38,6 +38,7 @@ type issuer struct {
 	access   map[string]any // changes claims of the next access tokens
 	id       map[string]any // of the next ID tokens; nil: there are none
 	opaque   bool
+	endless  bool   // neither its answers nor its introspection say when a token ends
 	status   int    // what the token endpoint answers with instead, and
 	problem  string // the error it names
 	revoking int    // what the revocation endpoint answers with
@@ -75,6 +76,12 @@ func (s *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case id != "edge" || password != secret:
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
+	case r.URL.Path == "/introspect":
+		answer := map[string]any{"active": true, "sub": "alice", "aud": resource, "scope": "tools:read", "exp": time.Now().Add(time.Hour).Unix()}
+		if s.endless {
+			delete(answer, "exp")
+		}
+		s.write(w, answer)
 	case r.URL.Path == "/revoke":
 		s.revoked = append(s.revoked, r.PostFormValue("token"))
 		w.WriteHeader(s.revoking)
@@ -92,6 +99,9 @@ func (s *issuer) token(w http.ResponseWriter) {
 		return
 	}
 	answer := map[string]any{"access_token": "opaque", "token_type": "Bearer", "refresh_token": "refresh-" + rand.Text(), "expires_in": 1800}
+	if s.endless {
+		delete(answer, "expires_in")
+	}
 	if !s.opaque {
 		answer["access_token"] = s.sign(map[string]any{
 			"iss": s.URL, "sub": "alice", "aud": resource, "scope": "tools:read", "email": "alice@example.com", "email_verified": true, "azp": "edge",
@@ -172,6 +182,20 @@ func (s *issuer) provider(change ...func(*Settings)) *Provider {
 	return client.At(external.Servers{server}, func(want, audience string) bool {
 		return slices.Contains(resources, audience) && (want == "" || want == audience)
 	})
+}
+
+// introspecting is a provider whose guard asks about opaque tokens.
+func (s *issuer) introspecting() *Provider {
+	s.t.Helper()
+	p := s.provider()
+	server, err := external.New(external.Config{
+		Issuer: s.URL, Introspection: &external.Introspection{URL: s.URL + "/introspect", ClientID: "edge", ClientSecret: secret},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.tokens = external.Servers{server}
+	return p
 }
 
 func attempt() identity.Attempt {
