@@ -152,6 +152,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := runsFirst(ctx); err != nil {
 		return err
 	}
+	if err := h.reachable(ctx); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
 	if h.dev {
 		h.warnDev()

@@ -29,7 +29,7 @@ func TestNothingAnswersBeforeTheGuard(t *testing.T) {
 		{"a proxy of some paths in a block above", "", "route {\nhandle /public/* {\nreverse_proxy 127.0.0.1:1\n}\n" + guard + "reverse_proxy 127.0.0.1:2\n}", ""},
 		{"a guarded block above", "", "route {\nroute {\n" + guard + "reverse_proxy 127.0.0.1:1\n}\n" + guard + "}", ""},
 		{"another order for all sites", "order mcp_auth after reverse_proxy\n", "reverse_proxy 127.0.0.1:1\n" + guard, "reverse_proxy runs before"},
-		{"a prefix taken off before", "", "handle_path /tools/* {\n" + guard + "reverse_proxy 127.0.0.1:1\n}", ""},
+		{"a prefix taken off before", "", "route {\nuri strip_prefix /tools\n" + guard + "reverse_proxy 127.0.0.1:1\n}", ""},
 		{"another site with a proxy", "", guard + "reverse_proxy 127.0.0.1:1\n}\nhttp://b.localhost:18081 {\nreverse_proxy 127.0.0.1:1\n", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
