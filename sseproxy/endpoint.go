@@ -11,22 +11,27 @@ import (
 const tagParameter = "mcp_session_tag"
 
 // admitEndpoint checks the tag of a message's URL and takes it out. A URL that names a session by one of
-// the usual parameters must have one; a URL that names none needs none.
-func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) bool {
+// the usual parameters must have one; a URL that names none needs none. So must a URL that a stream is
+// read from: some servers let a client come back to its session by a GET. Any other GET may name what it
+// likes, as long as its answer is no stream of events; loose says so.
+func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) (loose, ok bool) {
 	query := r.URL.RawQuery
-	if query == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
+	if query == "" {
+		return false, true
 	}
 	rest, tags, named := splitQuery(query)
 	if len(tags) == 0 {
-		return !named
+		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; named && reads && !wantsStream(r) {
+			return true, true
+		}
+		return false, !named
 	}
 	if len(tags) > 1 || !s.verify(tags[0], forEndpoint, id, endpointParts(r.URL.Path, rest)...) {
-		return false
+		return false, false
 	}
 	r.URL.RawQuery = rest
 	r.RequestURI = r.URL.RequestURI()
-	return true
+	return false, true
 }
 
 // splitQuery takes our parameter out of a query and leaves the rest byte for byte. named tells whether

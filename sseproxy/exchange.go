@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 )
 
-var errTooManyStreams = errors.New("too many open streams")
+var errRefused = errors.New("stream refused")
 
 // exchange is one request on its way through next, and the response writer that next gets. It stands in
 // the way of nothing: everything a response controller or io.Copy looks for is passed through.
@@ -26,7 +26,7 @@ type exchange struct {
 
 	session     sessionHeader
 	wroteHeader bool
-	refused     bool    // the answer was a stream too many
+	refused     bool    // the answer was a stream that must not be
 	stream      *stream // once the answer turned out to be one
 
 	request http.Request // what next gets
@@ -77,6 +77,10 @@ func (x *exchange) WriteHeader(status int) {
 		x.ResponseWriter.WriteHeader(status)
 		return
 	}
+	if events && x.session.loose {
+		x.refuseStream(ReasonSession, unknownSession)
+		return
+	}
 	var endpoint *endpointEvent
 	if events {
 		setDefault(h, "X-Accel-Buffering", "no")
@@ -90,7 +94,7 @@ func (x *exchange) WriteHeader(status int) {
 		limits = Limits{} // too late: both sides have agreed to leave HTTP
 	}
 	if !x.guard.streams.add(st, x.since, limits) {
-		x.refuseStream()
+		x.refuseStream(ReasonStreams, tooManyStreams)
 		return
 	}
 	x.stream = st
@@ -167,7 +171,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	x.implicitHeader()
 	switch {
 	case x.refused:
-		return 0, errTooManyStreams
+		return 0, errRefused
 	case x.stream != nil:
 		return x.stream.write(p)
 	}

@@ -43,6 +43,7 @@ const sessionName = "Mcp-Session-Id"
 type sessionHeader struct {
 	tagged string // as the client knows it
 	id     string // as the upstream knows it
+	loose  bool   // the URL names one that is bound to nobody, which no events may be read of
 }
 
 // What a tag is for; one made for a header is none for a URL.
@@ -111,7 +112,8 @@ func (s *Sessions) admit(r *http.Request, id *Identity) (session sessionHeader, 
 		}
 		values[0] = session.id
 	}
-	return session, s.admitEndpoint(r, id)
+	session.loose, ok = s.admitEndpoint(r, id)
+	return session, ok
 }
 
 // tagHeader gives the session in an answer the client's spelling. One that cannot be tagged does not
