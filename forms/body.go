@@ -65,15 +65,22 @@ var bodyTime = 10 * time.Second
 // seconds, however lively it trickles: a server's own limit is mostly between two bytes. The error is an
 // [http.MaxBytesError] or [os.ErrDeadlineExceeded] then.
 func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	controller := http.NewResponseController(w)
-	// Without a connection there is nothing that could be late.
-	_ = controller.SetReadDeadline(time.Now().Add(bodyTime))
+	BoundBody(w, r)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err != nil {
 		return nil, err // the deadline stays, and bounds what the server still reads of the rest
 	}
-	_ = controller.SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
+}
+
+// BoundBody bounds how long the body of a request may take, which holds for one that nobody reads, too: a
+// server reads it to its end before it answers. ReadBody takes the bound off once the body is there.
+func BoundBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// Without a connection there is nothing that could be late.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 }
 
 // Parse is url.ParseQuery with a bound on the number of parameters.

@@ -53,6 +53,20 @@ func TestABodyThatTakesTooLongIsRefused(t *testing.T) {
 	}
 }
 
+// What is answered without a look at the body is no way around the bound.
+func TestABodyThatNobodyReadsIsBoundToo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body io.Reader
+		want int
+	}{"a body": {bytes.NewReader([]byte("x")), 1}, "none": {nil, 0}} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		BoundBody(w, httptest.NewRequest("POST", "/", tc.body))
+		if len(w.set) != tc.want {
+			t.Errorf("%s: deadlines %v", name, w.set)
+		}
+	}
+}
+
 // deadlines notes the read deadlines of a connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
