@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -25,22 +26,36 @@ func (h *Handler) reachable(ctx caddy.Context) error {
 	if !ok || len(h.providers) == 0 {
 		return nil
 	}
-	around := []*caddyhttp.Route{underway(server.Routes)}
-	for _, module := range ctx.Modules() {
-		if subroute, ok := module.(*caddyhttp.Subroute); ok {
-			around = append(around, underway(subroute.Routes))
-		}
-	}
-	for _, route := range around {
-		if route == nil || admitsPath(route.MatcherSets, oauthPath) && admitsPath(route.MatcherSets, authserver.TokenPath) {
+	for _, sets := range h.around {
+		if admitsPath(sets, oauthPath) && admitsPath(sets, authserver.TokenPath) {
 			continue
 		}
-		if guards(server.Routes, around[0]) > 1 {
+		if guards(server.Routes, underway(server.Routes)) > 1 {
 			return nil
 		}
 		return errHidden
 	}
 	return nil
+}
+
+// matchersAround returns the matchers that a request has to pass on its way to the handler that ctx is for,
+// from the outside in.
+func matchersAround(ctx caddy.Context) (around []caddyhttp.MatcherSets) {
+	lists := []caddyhttp.RouteList{}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		lists = append(lists, server.Routes)
+	}
+	for _, module := range ctx.Modules() {
+		if subroute, ok := module.(*caddyhttp.Subroute); ok {
+			lists = append(lists, subroute.Routes)
+		}
+	}
+	for _, routes := range lists {
+		if route := underway(routes); route != nil {
+			around = append(around, route.MatcherSets)
+		}
+	}
+	return around
 }
 
 // oauthPath is where clients look for the authorization server (RFC 8414, section 3).
@@ -58,21 +73,31 @@ func underway(routes caddyhttp.RouteList) *caddyhttp.Route {
 
 // admitsPath reports whether some request for path could match.
 func admitsPath(sets caddyhttp.MatcherSets, path string) bool {
-	r := (&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}}).WithContext(
-		context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
-	for _, set := range sets {
-		admits := true
-		for _, matcher := range set {
-			if paths, ok := matcher.(*caddyhttp.MatchPath); ok {
-				match, err := paths.MatchWithError(r)
-				admits = admits && (match || err != nil)
-			}
+	r := probe(&url.URL{Path: path})
+	return admits(sets, func(matcher any) bool {
+		paths, ok := matcher.(*caddyhttp.MatchPath)
+		if !ok {
+			return true
 		}
-		if admits {
+		match, err := paths.MatchWithError(r)
+		return match || err != nil
+	})
+}
+
+// admits reports whether all matchers of one of the sets are satisfied.
+func admits(sets caddyhttp.MatcherSets, satisfied func(matcher any) bool) bool {
+	for _, set := range sets {
+		if !slices.ContainsFunc(set, func(matcher any) bool { return !satisfied(matcher) }) {
 			return true
 		}
 	}
 	return len(sets) == 0
+}
+
+// probe is a request that nobody has sent, for asking matchers.
+func probe(u *url.URL) *http.Request {
+	r := &http.Request{Method: http.MethodGet, URL: u, Header: http.Header{}}
+	return r.WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
 }
 
 // guards counts the mcp_auth handlers of a site: of the one route that a site with a host of its own is,

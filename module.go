@@ -89,6 +89,9 @@ type Handler struct {
 	denials   audit.Sampler
 	uses      audit.Sampler // of tokens that are of no grant
 
+	app    *App
+	around []caddyhttp.MatcherSets // that requests have passed
+
 	fixed   *site // of the configured issuer
 	derived derivedSites
 
@@ -112,6 +115,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.app, app.handlers = app, append(app.handlers, h)
 	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
@@ -153,6 +157,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := runsFirst(ctx); err != nil {
 		return err
 	}
+	h.around = matchersAround(ctx)
 	if err := h.reachable(ctx); err != nil {
 		return err
 	}

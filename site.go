@@ -99,6 +99,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
+		Admits:       h.admitsStill(issuer),
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
 		Limits:       limits,

@@ -34,6 +34,7 @@ var keepAlive = []byte(": keep-alive\n\n")
 // registry touch it; neither costs a goroutine while the stream is silent.
 type stream struct {
 	guard  *Guard
+	id     *Identity
 	w      http.ResponseWriter
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -55,7 +56,7 @@ type stream struct {
 // newStream makes the stream that x's answer is. Its life begins with the first look.
 func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
-		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
+		guard: g, id: x.id, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
 		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
 	}
 	if !x.id.ExpiresAt.IsZero() {
@@ -77,6 +78,9 @@ func (s *stream) look(now time.Time) {
 		s.end(ErrExpired)
 		return
 	case s.guard.revoked != nil && (s.guard.revoked(s.grant) || s.guard.revoked(s.token)):
+		s.end(ErrRevoked)
+		return
+	case s.guard.admits != nil && !s.guard.admits(s.id):
 		s.end(ErrRevoked)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,6 +205,31 @@ func TestRevokedIsAskedAgain(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		f.wantEnd()
+	})
+}
+
+// Whoever is not admitted any more loses the streams that are open, within a minute (SE-07).
+func TestWhetherACallerIsAdmittedIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out atomic.Bool
+		id := until(time.Hour)
+		var cause error
+		g := New(Config{
+			Admits: func(asked *Identity) bool { return asked == id && !out.Load() },
+			OnEnd:  func(_ *Identity, err error) { cause = err },
+		})
+		f := fly(t, g, httptest.NewRequest("GET", "/", nil), id)
+		f.begin(events...)
+		time.Sleep(10 * time.Minute)
+		if f.over() {
+			t.Fatal("ended too early")
+		}
+		out.Store(true)
+		time.Sleep(time.Minute)
+		f.wantEnd()
+		if cause != ErrRevoked {
+			t.Errorf("cause %v", cause)
+		}
 	})
 }
 
