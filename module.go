@@ -339,7 +339,7 @@ func endStreamsAtExit(ctx caddy.Context) {
 	}
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
-			streams.EndAll(errExiting)
+			streams.Close(errExiting)
 		}
 	})
 }

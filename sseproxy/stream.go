@@ -17,7 +17,7 @@ var (
 	ErrExpired = errors.New("access token expired")
 	// ErrRevoked ends a stream whose token, grant, user or client has been cut off.
 	ErrRevoked = errors.New("access revoked")
-	// ErrClosing ends a stream for EndAll, where that gives no other cause.
+	// ErrClosing ends a stream for EndAll and Close, where that gives no other cause.
 	ErrClosing = errors.New("closing all streams")
 	// ErrHungUp is what Config.OnEnd is told of a stream whose client went away.
 	ErrHungUp = errors.New("client hung up")

@@ -171,6 +171,29 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 	}
 }
 
+// A server that is shutting down waits for requests that came in at the last moment as well.
+func TestNoStreamOpensOnceAllAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		streams, ended := NewRegistry(), 0
+		g := New(Config{Streams: streams, OnEnd: func(_ *Identity, err error) {
+			if err == io.ErrClosedPipe {
+				ended++
+			}
+		}})
+		early := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		early.begin(events...)
+		streams.Close(io.ErrClosedPipe)
+		early.wantEnd()
+		late := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		late.begin(events...)
+		late.wantEnd()
+		if ended != 2 || streams.Count() != 0 {
+			t.Errorf("%d streams ended, %d are left", ended, streams.Count())
+		}
+	})
+}
+
 func TestRevocationsEndStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams, revocations := NewRegistry(), sessions.NewRevocations(nil, nil)
