@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 var errRefused = errors.New("stream refused")
@@ -65,6 +66,7 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	h := x.Header()
 	x.wroteHeader = true
+	sessions.StripSetCookies(h)
 	x.share(h)
 	if status >= 300 && status < 400 && len(h["Location"]) > 0 {
 		x.relocate(h)

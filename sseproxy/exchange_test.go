@@ -293,6 +293,22 @@ func TestAnswersThatAreNoStreams(t *testing.T) {
 	}
 }
 
+// A server behind the edge must not plant the cookies of the edge's own pages in a browser.
+func TestTheUpstreamSetsNoneOfTheEdgesCookies(t *testing.T) {
+	for _, contentType := range []string{"application/json", "text/event-stream"} {
+		rec := httptest.NewRecorder()
+		err := New(Config{}).Serve(rec, httptest.NewRequest("GET", "/", nil), alice, handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Type", contentType)
+			w.Header()["Set-Cookie"] = []string{"theirs=1", "__Host-" + sessions.SessionCookieName + "=planted; Secure; Path=/"}
+			_, err := io.WriteString(w, "data: 1\n\n")
+			return err
+		}))
+		if got := rec.Header()["Set-Cookie"]; err != nil || len(got) != 1 || got[0] != "theirs=1" {
+			t.Errorf("%s: the client got %q, %v", contentType, got, err)
+		}
+	}
+}
+
 // A connection that left HTTP ends as streams do.
 func TestUpgradedConnectionsEnd(t *testing.T) {
 	streams := NewRegistry()
