@@ -106,8 +106,8 @@ func (s *Sessions) tagURI(uri, streamPath string, id *Identity) (string, bool) {
 
 // rebase makes the endpoint that an upstream announces one that reaches it through the edge. The upstream
 // knows its own paths, and perhaps its own address; the client posts to where it listens, whose scheme and
-// host it demands anyway. prefix is what was taken off the path on the way.
-func rebase(uri, prefix string) string {
+// host it demands anyway. prefix is what was taken off the path on the way, which left forwarded.
+func rebase(uri, prefix, forwarded string) string {
 	parsed, err := url.Parse(uri)
 	if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
 		return uri
@@ -118,10 +118,27 @@ func rebase(uri, prefix string) string {
 			uri += strings.TrimLeft(rest[start:], "/") // two slashes would make the next name a host
 		}
 	}
-	if !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, prefix+"/") {
+	switch {
+	case !strings.HasPrefix(uri, "/"):
+		if prefix != "" && forwarded == "/" && uri != "" && uri[0] != '?' && uri[0] != '#' {
+			// Relative to "/" for the upstream, and for a client that asked for the prefix without a slash
+			// relative to what is above it.
+			return prefix + "/" + uri
+		}
+		return uri
+	case knowsPrefix(uri, prefix, forwarded):
 		return uri
 	}
 	return prefix + uri
+}
+
+// knowsPrefix reports whether the upstream has put the prefix there itself, being told of it, and has not
+// just a path of its own that begins alike: then its other paths do, too.
+func knowsPrefix(uri, prefix, forwarded string) bool {
+	if strings.HasPrefix(forwarded, prefix+"/") {
+		prefix += prefix
+	}
+	return strings.HasPrefix(uri, prefix+"/")
 }
 
 // strippedPrefix is what the path that the client asked for has in front of the one that the upstream got,

@@ -154,8 +154,9 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 	}
 	delete(h, "Content-Length")
 	// What comes between here and the upstream has altered the request in place by now.
-	id, path, prefix := x.id, x.path, strippedPrefix(x.path, x.request.URL.Path)
-	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix), path, id) }}
+	id, path, forwarded := x.id, x.path, x.request.URL.Path
+	prefix := strippedPrefix(path, forwarded)
+	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix, forwarded), path, id) }}
 }
 
 func encoded(h http.Header) bool {
