@@ -257,6 +257,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !s.networks.Admits(clientAddr(r)):
+		s.hide(w, r, endpoint, path)
 		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
@@ -265,17 +266,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case endpoint != nil:
 		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
 			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
-			// but takes the sign-in it belongs to with it.
-			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
+			// but takes the sign-in it belongs to with it. It is no error of the server's, whose log
+			// would have the code in it.
+			s.hide(w, r, endpoint, path)
+			http.Error(w, errEarlyData.Error(), http.StatusTooEarly)
+			return nil
 		}
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		forms.BoundBody(w, r)
 		endpoint(w, r)
-		if s.portal.Endpoint(path) == nil {
-			hideFromAccessLog(w, r, path)
-		}
+		s.hide(w, r, endpoint, path)
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)
@@ -305,6 +307,14 @@ func requestedPath(r *http.Request) string {
 		return original.URL.Path
 	}
 	return r.URL.Path
+}
+
+// hide keeps a request for one of the authorization server's endpoints out of the access log, where that
+// would write what is worth something.
+func (s *site) hide(w http.ResponseWriter, r *http.Request, endpoint http.HandlerFunc, path string) {
+	if endpoint != nil && s.portal.Endpoint(path) == nil {
+		hideFromAccessLog(w, r, path)
+	}
 }
 
 // hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
