@@ -26,11 +26,12 @@ type edge struct {
 	*httptest.Server
 	streams *Registry
 	hungUp  chan struct{} // the upstream's requests that ended
+	ended   chan error    // the streams that did, and why
 }
 
 func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 	t.Helper()
-	e := &edge{streams: NewRegistry(), hungUp: make(chan struct{}, 8)}
+	e := &edge{streams: NewRegistry(), hungUp: make(chan struct{}, 8), ended: make(chan error, 8)}
 	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { e.hungUp <- struct{}{} }()
 		upstream(w, r)
@@ -48,7 +49,7 @@ func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
-	g := New(Config{Streams: e.streams, Heartbeat: time.Hour})
+	g := New(Config{Streams: e.streams, Heartbeat: time.Hour, OnEnd: func(_ *Identity, cause error) { e.ended <- cause }})
 	id := *alice
 	id.Grant, id.ExpiresAt = sessions.ID{1}, time.Now().Add(time.Hour)
 	e.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
