@@ -276,6 +276,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
 		forms.BoundBody(w, r)
+		dontWaitForBody(w, r)
 		endpoint(w, r)
 		s.hide(w, r, endpoint, path)
 		return nil

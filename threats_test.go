@@ -185,6 +185,27 @@ func TestEveryAnswerToAPersonIsAHardenedPage(t *testing.T) {
 	}
 }
 
+// Who asks first whether to send a body is told at once that there is no need to (PA-07).
+func TestNobodyWaitsForABodyThatIsNotWanted(t *testing.T) {
+	h := newTestHandler(t)
+	expect := http.Header{"Expect": {"100-continue"}}
+	for _, tc := range []struct {
+		name, path string
+		header     http.Header
+		close      bool
+	}{
+		{"a resource", "/mcp", expect, true},
+		{"an endpoint", "/oauth2/token", expect, true},
+		{"a resource with a token", "/mcp", http.Header{"Expect": {"100-continue"}, "Authorization": {"Bearer " + h.token(t, testIssuer, nil)}}, false},
+		{"a resource, without asking", "/mcp", nil, false},
+	} {
+		r, _ := request("POST", testIssuer+tc.path, tc.header)
+		if _, header, _ := serve(t, h, r); (header.Get("Connection") == "close") != tc.close {
+			t.Errorf("%s: Connection %q", tc.name, header.Get("Connection"))
+		}
+	}
+}
+
 // What is far beyond any client is refused before it costs something (DO-05).
 func TestRequestsFarBeyondAnyClientAreRefused(t *testing.T) {
 	h := newEdge(t).Handler
