@@ -118,6 +118,41 @@ func TestBadTokensAreThrottledAndOthersAreNot(t *testing.T) {
 	}
 }
 
+func TestOnePersonsRequestsAreLimitedAndOthersAreNot(t *testing.T) {
+	h := newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: given(3)})
+	ask := func(change func(*sessions.Access)) (int, http.Header) {
+		r, _ := request("POST", testIssuer+"/mcp", http.Header{"Authorization": {"Bearer " + h.token(t, testIssuer, change)}})
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
+		status, header, _ := serve(t, h, r)
+		return status, header
+	}
+	for i, want := range []int{204, 204, 204, 429} {
+		// Another client and another token of the same person change nothing.
+		if status, _ := ask(func(a *sessions.Access) { a.ClientID = strconv.Itoa(i) }); status != want {
+			t.Fatalf("request %d was answered with %d, want %d", i+1, status, want)
+		}
+	}
+	status, header := ask(nil)
+	if after, err := strconv.Atoi(header.Get("Retry-After")); status != 429 || err != nil || after < 1 || after > 20 {
+		t.Errorf("got %d, Retry-After %q", status, header.Get("Retry-After"))
+	}
+	if header.Get("WWW-Authenticate") != "" {
+		t.Error("a client that is told to wait must not be sent to sign in")
+	}
+	if status, _ := ask(func(a *sessions.Access) { a.Subject = "somebody else" }); status != 204 {
+		t.Errorf("somebody else at the same address was answered with %d", status)
+	}
+	if status, _ := ask(func(a *sessions.Access) { a.IssuedAt -= 7200; a.ExpiresAt = a.IssuedAt + 3600 }); status != 401 {
+		t.Errorf("an expired token of theirs was answered with %d: its owner has to learn that it is time to refresh", status)
+	}
+	h = newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: given(0)})
+	for range 50 {
+		if status, _ := ask(nil); status != 204 {
+			t.Fatalf("without a limit a request was answered with %d", status)
+		}
+	}
+}
+
 func TestTheLengthOfAMessage(t *testing.T) {
 	const most = 4096
 	h := newGuardedHandler(t, GuardOptions{MaxBody: given[int64](most)})
@@ -245,10 +280,10 @@ func TestLimitsAreOffWithZero(t *testing.T) {
 		name string
 		o    GuardOptions
 	}{
-		{"off", parse("max_body off\nmax_bad_tokens off\nstreams {\nheartbeat off\nmax_per_user off\nmax off\nexpiry_grace off\n}")},
-		{"0", parse("max_body 0\nmax_bad_tokens 0\nstreams {\nheartbeat 0\nmax_per_user 0\nmax 0\nexpiry_grace 0\n}")},
-		{"0 with a unit", parse("max_body 0B\nmax_bad_tokens 00\nstreams {\nheartbeat 0s\nmax_per_user 0\nmax 0\nexpiry_grace 0s\n}")},
-		{"0 in JSON", decode(`{"max_body": 0, "max_bad_tokens": 0, "streams": {"heartbeat": 0, "max_per_user": 0, "max": 0, "expiry_grace": 0}}`)},
+		{"off", parse("max_body off\nmax_bad_tokens off\nmax_requests_per_user off\nstreams {\nheartbeat off\nmax_per_user off\nmax off\nexpiry_grace off\n}")},
+		{"0", parse("max_body 0\nmax_bad_tokens 0\nmax_requests_per_user 0\nstreams {\nheartbeat 0\nmax_per_user 0\nmax 0\nexpiry_grace 0\n}")},
+		{"0 with a unit", parse("max_body 0B\nmax_bad_tokens 00\nmax_requests_per_user 00\nstreams {\nheartbeat 0s\nmax_per_user 0\nmax 0\nexpiry_grace 0s\n}")},
+		{"0 in JSON", decode(`{"max_body": 0, "max_bad_tokens": 0, "max_requests_per_user": 0, "streams": {"heartbeat": 0, "max_per_user": 0, "max": 0, "expiry_grace": 0}}`)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.o.inherit(&GuardOptions{MaxBody: given[int64](4 << 20), MaxBadTokens: given(10), Streams: &Streams{Max: given(7)}})
@@ -258,13 +293,13 @@ func TestLimitsAreOffWithZero(t *testing.T) {
 			}
 			handedOver := decode(string(text)) // as Caddy does
 			s, err := handedOver.settings()
-			if err != nil || s.maxBody != 0 || s.badTokens != nil || s.heartbeat != 0 || s.limits != (sseproxy.Limits{}) || s.grace != 0 {
+			if err != nil || s.maxBody != 0 || s.badTokens != nil || s.requests != nil || s.heartbeat != 0 || s.limits != (sseproxy.Limits{}) || s.grace != 0 {
 				t.Errorf("%s became %+v, %v", text, s, err)
 			}
 		})
 	}
 	s, err := new(GuardOptions).settings()
-	if err != nil || s.maxBody == 0 || s.badTokens == nil || s.heartbeat == 0 || s.limits.PerUser == 0 || s.limits.All == 0 {
+	if err != nil || s.maxBody == 0 || s.badTokens == nil || s.requests == nil || s.heartbeat == 0 || s.limits.PerUser == 0 || s.limits.All == 0 {
 		t.Errorf("nothing became %+v, %v", s, err)
 	}
 }
@@ -277,7 +312,7 @@ func TestGuardOptionsAreBounded(t *testing.T) {
 		says string
 	}{
 		{"nothing", GuardOptions{}, ""},
-		{"everything off", GuardOptions{MaxBody: given[int64](0), MaxBadTokens: given(0),
+		{"everything off", GuardOptions{MaxBody: given[int64](0), MaxBadTokens: given(0), MaxRequestsPerUser: given(0),
 			Streams: &Streams{Heartbeat: given[caddy.Duration](0), MaxPerUser: given(0), Max: given(0)}}, ""},
 		{"everything on", GuardOptions{Upgrades: &yes, Origins: []string{"self"}, Streams: &Streams{ExpiryGrace: caddy.Duration(time.Minute)}}, ""},
 		{"a heartbeat of nothing", GuardOptions{Streams: &Streams{Heartbeat: given[caddy.Duration](5)}}, "heartbeat"},
@@ -288,6 +323,7 @@ func TestGuardOptionsAreBounded(t *testing.T) {
 		{"fewer than no streams", GuardOptions{Streams: &Streams{Max: given(-1)}}, "max"},
 		{"fewer than no streams of one person", GuardOptions{Streams: &Streams{MaxPerUser: given(-1)}}, "max_per_user"},
 		{"fewer than no tokens", GuardOptions{MaxBadTokens: given(-1)}, "max_bad_tokens"},
+		{"fewer than no requests", GuardOptions{MaxRequestsPerUser: given(-1)}, "max_requests_per_user"},
 		{"a body of a few bytes", GuardOptions{MaxBody: given[int64](10)}, "max_body"},
 		{"a body of less than nothing", GuardOptions{MaxBody: given[int64](-1)}, "max_body"},
 		{"half an origin", GuardOptions{Origins: []string{"example.com"}}, "https://"},

@@ -110,10 +110,10 @@ func (s *site) admitsCaller(id *sseproxy.Identity, res *resource, now time.Time)
 	case id.Subject == "":
 		return false // came while no token was needed
 	case id.UserIssuer == s.issuer && strings.HasPrefix(id.Subject, access.SubjectPrefix):
-		return s.tokens.Holds(id.ClientID, id.Token, res.URI, now)
+		return s.tokens.Holds(id.ClientID, id.ID, res.URI, now)
 	case id.UserIssuer == s.issuer:
 		return s.auth != nil && s.machines.Admits(id.ClientID, res.URI)
-	case id.Token == (sessions.ID{}):
+	case id.ID == (sessions.ID{}):
 		return slices.Contains(s.external.Issuers(), id.UserIssuer) && s.admitsPerson(res, id.Email, id.Groups)
 	}
 	return s.auth != nil && s.admitsPerson(res, id.Email, id.Groups)

@@ -57,10 +57,10 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		return fmt.Sprintf("token ci {\nsha256 %x\n}\n", sha256.Sum256([]byte(value)))
 	}
 	const value, other = "ci-0123456789abcdefghijklmnopqrstuvwxyz", "ci-zyxwvutsrqponmlkjihgfedcba9876543210"
-	person := sseproxy.Identity{
+	person := sseproxy.Identity{Access: sessions.Access{
 		Subject: "alice", Email: "alice@example.com", Groups: "staff", UserIssuer: "https://idp.example.com", ClientID: "dcr-1",
-		Scope: "read", Resource: issuer + "/github", Token: sessions.NewID(),
-	}
+		Scope: "read", Resource: issuer + "/github", ID: sessions.NewID(),
+	}}
 	with := func(change func(*sseproxy.Identity)) sseproxy.Identity {
 		id := person
 		change(&id)
@@ -71,10 +71,10 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return sseproxy.Identity{Subject: "token:ci", ClientID: "ci", UserIssuer: issuer, Resource: issuer + "/github", Token: fingerprintOf(t, tokens, value)}
+		return sseproxy.Identity{Access: sessions.Access{Subject: "token:ci", ClientID: "ci", UserIssuer: issuer, Resource: issuer + "/github", ID: fingerprintOf(t, tokens, value)}}
 	}
-	worker := sseproxy.Identity{Subject: "client:worker", ClientID: "worker", UserIssuer: issuer, Resource: issuer + "/github", Token: sessions.NewID()}
-	visitor := with(func(id *sseproxy.Identity) { id.Token = sessions.ID{} }) // with a token of another issuer
+	worker := sseproxy.Identity{Access: sessions.Access{Subject: "client:worker", ClientID: "worker", UserIssuer: issuer, Resource: issuer + "/github", ID: sessions.NewID()}}
+	visitor := with(func(id *sseproxy.Identity) { id.ID = sessions.ID{} }) // with a token of another issuer
 	usual := guardedSite(ownIssuer + local + domain + github)
 	for _, tc := range []struct {
 		name, before, after string
@@ -108,8 +108,8 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		{"a program in its own name no more", guardedSite(ownIssuer + local + domain + machine + github), usual, worker, false},
 
 		{"an open site, still", guardedSite("allow_network any\n" + ownIssuer + github), guardedSite("allow_network any\n" + ownIssuer + github + linear),
-			sseproxy.Identity{Resource: issuer + "/github"}, true},
-		{"an open site that asks for tokens now", guardedSite("allow_network any\n" + ownIssuer + github), usual, sseproxy.Identity{Resource: issuer + "/github"}, false},
+			sseproxy.Identity{Access: sessions.Access{Resource: issuer + "/github"}}, true},
+		{"an open site that asks for tokens now", guardedSite("allow_network any\n" + ownIssuer + github), usual, sseproxy.Identity{Access: sessions.Access{Resource: issuer + "/github"}}, false},
 		{"a site that is open now", usual, guardedSite("allow_network any\n" + ownIssuer + github), person, true},
 
 		{"an issuer by host, still", guardedSite(local + domain + github), guardedSite(local + domain + github), person, true},

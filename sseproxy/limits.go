@@ -110,7 +110,7 @@ func (x *exchange) refuseStream(reason Reason, answer func(http.ResponseWriter) 
 		}
 	}
 	x.refused = true
-	x.guard.refuse(&x.request, x.id, reason)
+	x.guard.refuse(&x.request, &x.call.Identity, reason)
 	_ = answer(x.ResponseWriter)
 	x.cancel(io.EOF)
 }

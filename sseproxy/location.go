@@ -17,7 +17,7 @@ func (x *exchange) relocate(h http.Header) {
 		return
 	}
 	forwarded := x.request.URL.Path
-	h["Location"] = []string{rebase(location, strippedPrefix(x.path, forwarded), forwarded)}
+	h["Location"] = []string{rebase(location, strippedPrefix(x.call.Path, forwarded), forwarded)}
 }
 
 // internalHost reports whether a host can mean nothing to a client elsewhere: an address that is not

@@ -56,11 +56,12 @@ type stream struct {
 // newStream makes the stream that x's answer is. Its life begins with the first look.
 func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
-		guard: g, id: x.id, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
-		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
+		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
 	}
-	if !x.id.ExpiresAt.IsZero() {
-		s.deadline = x.id.ExpiresAt.Add(g.grace)
+	id := &x.call.Identity
+	s.id, s.grant, s.token, s.user, s.client = id, id.Grant, id.ID, id.UserKey(), id.ClientID
+	if id.ExpiresAt != 0 {
+		s.deadline = time.Unix(id.ExpiresAt, 0).Add(g.grace)
 	}
 	// Created at rest: tick uses the timer, so it has to be there before it fires.
 	s.timer = time.AfterFunc(1<<62, s.tick)

@@ -22,7 +22,7 @@ var events = []string{"Content-Type", "text/event-stream"}
 
 func until(d time.Duration) *Identity {
 	id := *alice
-	id.Grant, id.Token, id.ExpiresAt = sessions.ID{1}, sessions.ID{2}, time.Now().Add(d)
+	id.Grant, id.ID, id.ExpiresAt = sessions.ID{1}, sessions.ID{2}, time.Now().Add(d).Unix()
 	return &id
 }
 
@@ -238,7 +238,7 @@ func TestWhetherACallerIsAdmittedIsAskedAgain(t *testing.T) {
 		id := until(time.Hour)
 		var cause error
 		g := New(Config{
-			Admits: func(asked *Identity) bool { return asked == id && !out.Load() },
+			Admits: func(asked *Identity) bool { return *asked == *id && !out.Load() },
 			OnEnd:  func(_ *Identity, err error) { cause = err },
 		})
 		f := fly(t, g, httptest.NewRequest("GET", "/", nil), id)
