@@ -54,7 +54,7 @@ var threats = map[string]struct {
 	"SE-03": {"a stolen session, to end it", []string{"TestAForeignSessionLooksLikeOneThatNeverWas", "TestAStolenSessionIsAnUnknownOne"}},
 	"SE-05": {"a session as a credential", []string{"TestNeitherASessionNorAnUpgradeStandsForAToken"}},
 	"SE-06": {"a session of the older transport, found in a URL", []string{
-		"TestEndpointGetsATag", "TestMessagesWithoutATag", "TestNobodyReadsAStreamByItsURLAlone", "FuzzQueries", "FuzzEndpointEvent"}},
+		"TestEndpointGetsATag", "TestMessagesWithoutATag", "TestNobodyReadsAStreamByItsURLAlone", "TestSessionsThatArePartOfThePath", "FuzzQueries", "FuzzEndpointEvent"}},
 	"SE-07": {"a stream that outlives the permission", []string{
 		"TestStreamsEnd", "TestRevokedIsAskedAgain", "TestRevocationBeforeTheAnswerIsNotLost", "TestWhetherACallerIsAdmittedIsAskedAgain",
 		"TestStreamsAreHeldToTheConfigurationInForce", "TestAReloadEndsTheStreamsOfWhomItShutsOut", "TestNoStreamOpensOnceAllAreClosed"}},

@@ -11,20 +11,20 @@ import (
 const tagParameter = "mcp_session_tag"
 
 // admitEndpoint checks the tag of a message's URL and takes it out. A URL that names a session by one of
-// the usual parameters must have one; a URL that names none needs none. So must a URL that a stream is
-// read from: some servers let a client come back to its session by a GET. Any other GET may name what it
+// the usual parameters, or by its path, must have one; a URL that names none needs none. So must a URL that
+// a stream is read from: some servers let a client come back to its session by a GET. Any other GET may name what it
 // likes, as long as its answer is no stream of events; loose says so.
 func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) (loose, ok bool) {
-	query := r.URL.RawQuery
+	query, inPath := r.URL.RawQuery, s.inPath(r, id)
 	if query == "" {
-		return false, true
+		return false, !inPath
 	}
 	rest, tags, named := splitQuery(query)
 	if len(tags) == 0 {
 		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; named && reads && !wantsStream(r) {
 			return true, true
 		}
-		return false, !named
+		return false, !named && !inPath
 	}
 	if len(tags) > 1 || !s.verify(tags[0], forEndpoint, id, endpointParts(r.URL.Path, rest)...) {
 		return false, false

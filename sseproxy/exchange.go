@@ -154,7 +154,12 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 	// What comes between here and the upstream has altered the request in place by now.
 	id, path, forwarded := &x.call.Identity, x.call.Path, x.request.URL.Path
 	prefix := strippedPrefix(path, forwarded)
-	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix, forwarded), path, id) }}
+	return &endpointEvent{rewrite: func(uri string) (string, bool) {
+		s.paths.learnEndpoint(id.Resource, forwarded, uri)
+		uri = rebase(uri, prefix, forwarded)
+		s.paths.learnEndpoint(id.Resource, path, uri)
+		return s.tagURI(uri, path, id)
+	}}
 }
 
 func encoded(h http.Header) bool {

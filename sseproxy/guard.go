@@ -109,6 +109,7 @@ func New(c Config) *Guard {
 	}
 	if c.BindSessions.Tagger != nil {
 		g.sessions = &c.BindSessions
+		g.sessions.paths = &g.streams.paths
 	}
 	headers := c.IdentityHeaders
 	if headers == nil {

@@ -16,6 +16,7 @@ type Registry struct {
 	ends   atomic.Uint64 // how many times streams have been ended
 	recent [64]selector  // the last of them, for streams that open at that very moment
 	closed error         // why no stream may be open any more
+	paths  pathSessions  // that streams have announced, under any configuration
 }
 
 // NewRegistry returns an empty registry.

@@ -28,6 +28,8 @@ type Sessions struct {
 	Tagger Tagger
 	// Tenant is the issuer, so that no session of one tenant opens at another.
 	Tenant string
+
+	paths *pathSessions
 }
 
 // maxSession bounds the session IDs that are bound; longer ones are not worth carrying in every request.
