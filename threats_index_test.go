@@ -16,7 +16,7 @@ var threats = map[string]struct {
 	"HD-01": {"a client sends the identity header itself", []string{
 		"TestServeRemovesWhatAClientMayNotSay", "TestForgedIdentityIsRemovedOutsideOfResources", "TestNobodyCanSayWhoTheyAre"}},
 	"HD-02": {"in a spelling that the upstream folds", []string{"TestServeRemovesWhatAClientMayNotSay", "FuzzClean", "TestNobodyCanSayWhoTheyAre"}},
-	"HD-03": {"Connection names a header that the edge sets", []string{"TestServeReducesConnection", "TestNobodyCanSayWhoTheyAre"}},
+	"HD-03": {"Connection names a header that the edge sets", []string{"TestServeReducesConnection", "FuzzConnection", "TestNobodyCanSayWhoTheyAre"}},
 	"HD-04": {"Connection names a header that the edge checks", []string{"TestServeReducesConnection"}},
 	"HD-05": {"identity in a trailer", []string{"TestTrailersDoNotReachTheUpstream", "TestNobodyCanSayWhoTheyAre"}},
 	"HD-06": {"identity headers of other products", []string{"TestServeRemovesWhatAClientMayNotSay", "TestNobodyCanSayWhoTheyAre"}},

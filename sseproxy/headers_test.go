@@ -240,3 +240,32 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a client writes there, nothing that is set afterwards can be made to disappear by it.
+func FuzzConnection(f *testing.F) {
+	for _, value := range []string{"close", "close, X-Forwarded-User", "upgrade,keep-alive", ",, x", "Te\t, Mcp-Session-Id", "\"a,b\"", ""} {
+		f.Add(value, value, true)
+	}
+	f.Fuzz(func(t *testing.T, first, second string, upgrades bool) {
+		h := http.Header{"Connection": {first, second}, "Upgrade": {"websocket"}, "X-Kept": {"kept"}}
+		if first == "" {
+			h["Connection"] = []string{second}
+		}
+		reduceConnection(h, upgrades)
+		for _, value := range h["Connection"] {
+			switch strings.ToLower(value) {
+			case "close", "keep-alive", "upgrade":
+			default:
+				t.Errorf("%q and %q became %q", first, second, h["Connection"])
+			}
+		}
+		if !upgrades && (h["Upgrade"] != nil || strings.EqualFold(h.Get("Connection"), "upgrade")) {
+			t.Errorf("%q and %q upgrade: %v", first, second, h)
+		}
+		for option := range strings.SplitSeq(first+","+second, ",") {
+			if strings.EqualFold(strings.Trim(option, " \t"), "X-Kept") && h["X-Kept"] != nil {
+				t.Errorf("%q and %q leave what they name", first, second)
+			}
+		}
+	})
+}
