@@ -23,7 +23,7 @@ var errHidden = errors.New("mcp_auth stands in a block for some paths only, so r
 // another mcp_auth stands beside this one, that may be the one with the endpoints.
 func (h *Handler) reachable(ctx caddy.Context) error {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || len(h.providers) == 0 {
+	if !ok || len(h.providers) == 0 && h.facade == nil {
 		return nil
 	}
 	for _, sets := range h.around {

@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -49,7 +48,7 @@ func (c *configurations) end(a *App) {
 // admitsStill returns what a stream at issuer asks every minute: whether whoever opened it would still be
 // let in. As long as h's own configuration is in force, that costs nothing: it is what opening the stream
 // was decided by.
-func (h *Handler) admitsStill(issuer string) func(*sseproxy.Identity) bool {
+func (h *Handler) admitsStill(s *site) func(*sseproxy.Identity) bool {
 	return func(id *sseproxy.Identity) bool {
 		if h.app == nil || !h.app.over.Load() {
 			return true
@@ -58,23 +57,23 @@ func (h *Handler) admitsStill(issuer string) func(*sseproxy.Identity) bool {
 		if newest == nil {
 			return caddy.Exiting() // the end of the process ends streams in its own way
 		}
-		return slices.ContainsFunc(newest.handlers, func(other *Handler) bool { return other.takesOver(h, issuer, id) })
+		return slices.ContainsFunc(newest.handlers, func(other *Handler) bool { return other.takesOver(h, s, id) })
 	}
 }
 
-// takesOver reports whether h, of a later configuration than old, answers at issuer and would let in a
-// request of id. From which network it would come is not known any more.
-func (h *Handler) takesOver(old *Handler, issuer string, id *sseproxy.Identity) bool {
+// takesOver reports whether h, of a later configuration than old, answers for the issuer of before, which is a
+// site of old, and would let in a request of id. From which network it would come is not known any more.
+func (h *Handler) takesOver(old *Handler, before *site, id *sseproxy.Identity) bool {
 	if h.runtime != old.runtime || h.dev != old.dev {
 		return false // with other keys, or in development mode, the token opens nothing
 	}
-	s := h.siteOf(issuer)
+	s := h.siteOf(before.issuer)
 	if s == nil {
 		return false
 	}
 	for _, res := range s.resources.all {
 		if res.URI == id.Resource {
-			return s.open || res.Hierarchy.Sufficient(id.Scope) && s.admitsCaller(id, res, time.Now())
+			return s.open || res.Hierarchy.Sufficient(id.Scope) && s.admitsCaller(id, res, before.issuesTokens(), time.Now())
 		}
 	}
 	return false
@@ -104,19 +103,22 @@ func (h *Handler) siteOf(issuer string) *site {
 	return s
 }
 
-// admitsCaller is what authenticate decides, for a caller whose token is not at hand any more.
-func (s *site) admitsCaller(id *sseproxy.Identity, res *resource, now time.Time) bool {
+// admitsCaller is what authenticate decides, for a caller whose token is not at hand any more. own tells
+// whether the site that took it issues the tokens of people itself.
+func (s *site) admitsCaller(id *sseproxy.Identity, res *resource, own bool, now time.Time) bool {
 	switch {
 	case id.Subject == "":
 		return false // came while no token was needed
 	case id.UserIssuer == s.issuer && strings.HasPrefix(id.Subject, access.SubjectPrefix):
 		return s.tokens.Holds(id.ClientID, id.ID, res.URI, now)
+	case own != s.issuesTokens():
+		return false
 	case id.UserIssuer == s.issuer:
-		return s.auth != nil && s.machines.Admits(id.ClientID, res.URI)
-	case id.ID == (sessions.ID{}):
-		return slices.Contains(s.external.Issuers(), id.UserIssuer) && s.admitsPerson(res, id.Email, id.Groups)
+		return own && s.machines.Admits(id.ClientID, res.URI)
+	case !own && !slices.Contains(s.external.Issuers(), id.UserIssuer):
+		return false
 	}
-	return s.auth != nil && s.admitsPerson(res, id.Email, id.Groups)
+	return s.admitsPerson(res, id.Email, id.Groups)
 }
 
 // admitsHost reports whether requests for host get past the matchers in all of around.

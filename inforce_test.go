@@ -50,9 +50,11 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		staff   = "allow group staff\n"
 		github  = "resource /github/*\n"
 		linear  = "resource /linear/*\n"
+		facade  = "authorization_server https://idp.example.com {\nfacade {\nclient_id edge\nclient_secret {env.TEST_SECRET}\n}\n}\n"
 		foreign = "authorization_server https://idp.example.com\n"
 		machine = "client worker {\ngrant_types client_credentials\nsecret worker-0123456789abcdefghijklmnopqrstuvwxyz\nresource /github\n}\n"
 	)
+	t.Setenv("TEST_SECRET", "the-secret-of-the-edge-at-the-issuer")
 	token := func(value string) string {
 		return fmt.Sprintf("token ci {\nsha256 %x\n}\n", sha256.Sum256([]byte(value)))
 	}
@@ -98,6 +100,10 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		{"another issuer's tokens, of others", guardedSite(ownIssuer + foreign + domain + github), guardedSite(ownIssuer + foreign + "allow email bob@example.com\n" + github), visitor, false},
 		{"another issuer's tokens no more", guardedSite(ownIssuer + foreign + domain + github), usual, visitor, false},
 
+		{"another issuer's tokens, by way of this one", guardedSite(ownIssuer + facade + domain + github), guardedSite(ownIssuer + facade + domain + github), visitor, true},
+		{"another issuer's tokens, by way of this one no more", guardedSite(ownIssuer + facade + domain + github), usual, visitor, false},
+		{"tokens that this site does not issue any more", usual, guardedSite(ownIssuer + facade + domain + github), person, false},
+
 		{"a service token, still", guardedSite(ownIssuer + token(value) + github), guardedSite(ownIssuer + token(value) + github + linear), service(value), true},
 		{"a service token no more", guardedSite(ownIssuer + token(value) + github), usual, service(value), false},
 		{"a service token with another value", guardedSite(ownIssuer + token(value) + github), guardedSite(ownIssuer + token(other) + github), service(value), false},
@@ -124,7 +130,12 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 				}
 			})
 			storage := t.TempDir()
-			ask := runSites(t, storage, tc.before)[0].admitsStill(issuer)
+			before := runSites(t, storage, tc.before)[0]
+			site := before.siteOf(issuer)
+			if site == nil {
+				t.Fatal("no such site")
+			}
+			ask := before.admitsStill(site)
 			if !ask(&tc.id) {
 				t.Error("ended before anything changed")
 			}

@@ -19,6 +19,8 @@ type Upstream struct {
 	CheckedAt time.Time `json:"checked_at"`
 	// AskedAt is set while a replica asks the provider.
 	AskedAt time.Time `json:"asked_at,omitzero"`
+	// Relayed is set where the provider's access tokens are what the client gets.
+	Relayed *Relayed `json:"relayed,omitempty"`
 }
 
 // CreateUpstream stores u for ttl under a fresh ID, which it returns.
@@ -85,10 +87,7 @@ func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended []Gran
 		// The record stays until every grant has ended, so that a repetition finds what is left.
 		return ended, err
 	}
-	if err := v.Store.Delete(ctx, v.upstreamKey(user, id)); err != nil {
-		return ended, unavailable("deleting a sign-in", err)
-	}
-	return ended, nil
+	return ended, v.DeleteUpstream(ctx, user, id)
 }
 
 func (v *Vault) upstreamKey(user User, id ID) string {
