@@ -194,6 +194,7 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	people    identity.People    // whom the configuration names
 	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
 	forms     forms.Forms
@@ -210,6 +211,7 @@ func New(c Config) *Server {
 	s := &Server{
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
+		people:    identity.PeopleOf(c.Providers),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
