@@ -25,7 +25,7 @@ func (h *Handler) authenticate(r *http.Request, s *site, res *resource, token st
 	if s.auth != nil && (strings.HasPrefix(token, sessions.AccessToken.Prefix()) || strings.HasPrefix(token, sessions.UserToken.Prefix())) {
 		err := h.ownToken(r.Context(), s, res, token, &c.access)
 		if strings.HasPrefix(token, sessions.UserToken.Prefix()) {
-			c.credential = c.access.ClientID
+			c.credential, c.made = c.access.ClientID, true
 		}
 		return err
 	}

@@ -15,6 +15,7 @@ type caller struct {
 
 	// By what name the token is listed, if it is of no grant: a service token or one that a person made.
 	credential string
+	made       bool // by a person
 }
 
 func (c *caller) identify(res *resource) {

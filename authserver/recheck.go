@@ -56,10 +56,13 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		return up.User, nil
 	case errors.Is(err, identity.ErrDenied):
 		ended, err := s.Vault.EndUpstream(r.Context(), grant.User, grant.Upstream)
-		for _, g := range ended {
+		for _, g := range ended.Grants {
 			if g.ID != grant.ID {
 				s.recordRevocation(r, g, audit.ByProvider, notVouched)
 			}
+		}
+		for _, t := range ended.Tokens {
+			s.recordTokenEnd(r.Context(), t, audit.ByProvider, notVouched)
 		}
 		if err != nil {
 			return sessions.User{}, s.storeError("ending a sign-in", err)

@@ -5,6 +5,7 @@ package authserver
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -203,6 +204,9 @@ type Server struct {
 	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
 
+	ownerChecks chan struct{}
+	background  sync.WaitGroup
+
 	resourceServers resourceServers
 }
 
@@ -215,6 +219,7 @@ func New(c Config) *Server {
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
+		ownerChecks:     make(chan struct{}, maxOwnerChecks),
 		resourceServers: newResourceServers(c),
 	}
 	if s.signIns = c.SignIns; s.signIns == nil {

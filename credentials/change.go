@@ -57,7 +57,7 @@ func (k *Keeper) put(ctx context.Context, person sessions.User, up *Upstream, t 
 			}
 			now := k.Now()
 			*c = sessions.Credential{
-				Version: sessions.NewID(), User: o.user, Resource: o.resource, Source: up.source(),
+				Version: sessions.NewID(), User: o.user, Resource: o.resource, Source: up.source(), Issuer: t.issuer,
 				Secret: t.access, Refresh: t.refresh, ExpiresAt: t.expires, CreatedAt: now, ChangedAt: now,
 			}
 			return nil
@@ -121,5 +121,5 @@ func (k *Keeper) Remove(ctx context.Context, person sessions.User, up *Upstream)
 	if up.OAuth == nil || c.Source != up.source() || c.Secret == "" {
 		return Removal{Found: true}, nil
 	}
-	return Removal{Found: true, Untold: up.OAuth.revokeAll(ctx, c.Secret, c.Refresh) != nil}, nil
+	return Removal{Found: true, Untold: up.OAuth.revokeAll(ctx, c.Issuer, c.Secret, c.Refresh) != nil}, nil
 }

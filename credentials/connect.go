@@ -43,6 +43,7 @@ type connect struct {
 	Browser  sessions.ID `json:"b"`
 	Resource string      `json:"r"`
 	Source   string      `json:"o"`
+	Issuer   string      `json:"i"` // of the server that the browser was sent to
 	Verifier string      `json:"v"`
 }
 
@@ -63,7 +64,7 @@ func (k *Keeper) Connect(ctx context.Context, v Visit, up *Upstream) (address st
 	}
 	c := connect{
 		User: v.Person.Key(), Session: v.Session, Browser: v.Browser,
-		Resource: up.Resource, Source: up.source(), Verifier: oauth2.GenerateVerifier(),
+		Resource: up.Resource, Source: up.source(), Issuer: md.Issuer, Verifier: oauth2.GenerateVerifier(),
 	}
 	state, err := k.connects.Issue(ctx, c)
 	if err != nil {
@@ -91,7 +92,11 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	case err != nil:
 		return false, ErrStale
 	}
-	md, err := up.OAuth.metadata(ctx)
+	md, err := up.OAuth.metadataOf(ctx, c.Issuer)
+	if errors.Is(err, errMoved) {
+		// The code is not for the server that is named now.
+		return false, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -99,7 +104,7 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	if err != nil {
 		return false, err
 	}
-	t, err := up.OAuth.exchange(ctx, code, c.Verifier, up.RedirectURI)
+	t, err := up.OAuth.exchange(ctx, md, code, c.Verifier, up.RedirectURI)
 	switch {
 	case errors.Is(err, errGrantEnded):
 		return false, fmt.Errorf("%w: the code was refused", ErrAnswer)
@@ -110,7 +115,7 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	}
 	replaced, err = k.put(ctx, v.Person, up, t)
 	if err != nil {
-		_ = up.OAuth.revokeAll(ctx, t.access, t.refresh) // it is nobody's
+		_ = up.OAuth.revokeAll(ctx, t.issuer, t.access, t.refresh) // it is nobody's
 	}
 	return replaced, err
 }

@@ -75,6 +75,15 @@ func (o *OAuth) metadata(ctx context.Context) (*metadata, error) {
 	return md, err
 }
 
+// metadataOf returns what is known of the server if it is issuer. The error is ErrServerDown or errMoved.
+func (o *OAuth) metadataOf(ctx context.Context, issuer string) (*metadata, error) {
+	md, err := o.metadata(ctx)
+	if err == nil && md.Issuer != issuer {
+		return nil, errMoved
+	}
+	return md, err
+}
+
 func (o *OAuth) remembered() (*metadata, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -171,10 +171,10 @@ func TestEndpointsOnPrivateAddressesAreNotReached(t *testing.T) {
 	w.server.set(func(s *authServer) { s.life = 60 })
 	o := must(NewOAuth(OAuthConfig{Server: issuer, ClientID: "edge", Now: w.clock.Now}))(t)
 	o.known, o.until = &metadata{Issuer: issuer, TokenEndpoint: w.server.URL + "/token", RevocationEndpoint: w.server.URL + "/revoke"}, w.clock.Now().Add(time.Hour)
-	if _, err := o.refresh(t.Context(), "refresh"); err == nil || !strings.Contains(err.Error(), "not public") {
+	if _, err := o.refresh(t.Context(), issuer, "refresh"); err == nil || !strings.Contains(err.Error(), "not public") {
 		t.Errorf("refresh: %v", err)
 	}
-	if err := o.revokeAll(t.Context(), "access", "refresh"); err == nil {
+	if err := o.revokeAll(t.Context(), issuer, "access", "refresh"); err == nil {
 		t.Error("revoked at an address of this machine")
 	}
 	if len(w.server.forms) != 0 {
@@ -212,7 +212,7 @@ func TestParseTokens(t *testing.T) {
 		want       tokens
 		err        string
 	}{
-		{"all of it", `{"access_token":"a","token_type":"Bearer","refresh_token":"r","expires_in":3600}`, 200, tokens{"a", "r", now.Add(time.Hour)}, ""},
+		{"all of it", `{"access_token":"a","token_type":"Bearer","refresh_token":"r","expires_in":3600}`, 200, tokens{access: "a", refresh: "r", expires: now.Add(time.Hour)}, ""},
 		{"the least", `{"access_token":"a"}`, 200, tokens{access: "a"}, ""},
 		{"a lifetime in quotes", `{"access_token":"a","expires_in":"60"}`, 200, tokens{access: "a", expires: now.Add(time.Minute)}, ""},
 		{"a lifetime that is null", `{"access_token":"a","expires_in":null}`, 200, tokens{access: "a"}, ""},
@@ -264,7 +264,7 @@ func TestClientAuthentication(t *testing.T) {
 			})
 			o := must(NewOAuth(OAuthConfig{Server: server, ClientID: "edge", ClientSecret: tc.secret}))(t)
 			o.known, o.until = &metadata{TokenEndpoint: server, AuthMethods: tc.methods}, time.Now().Add(time.Hour)
-			if _, err := o.refresh(t.Context(), "r"); err != nil {
+			if _, err := o.refresh(t.Context(), "", "r"); err != nil {
 				t.Fatal(err)
 			}
 			if basic != tc.basic || inBody != tc.inBody || (id == "edge") == basic {
@@ -288,7 +288,7 @@ func TestTheServerCannotLeadElsewhereOrFlood(t *testing.T) {
 		server := newServer(t, handler)
 		o := must(NewOAuth(OAuthConfig{Server: server, ClientID: "edge", ClientSecret: "s"}))(t)
 		o.known, o.until = &metadata{TokenEndpoint: server}, time.Now().Add(time.Hour)
-		if got, err := o.refresh(t.Context(), "r"); err == nil {
+		if got, err := o.refresh(t.Context(), "", "r"); err == nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

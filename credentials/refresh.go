@@ -51,7 +51,7 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 	case err != nil:
 		return seen, err
 	}
-	tokens, err := up.OAuth.refresh(ctx, claimed.Refresh)
+	tokens, err := up.OAuth.refresh(ctx, claimed.Issuer, claimed.Refresh)
 	switch {
 	case errors.Is(err, errGrantEnded):
 		k.recordFailure(ctx, person, up, "the authorization server refused to refresh it")
@@ -63,6 +63,9 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 			c.AskedAt, c.RetryAt = time.Time{}, k.Now().Add(retryPause)
 			return nil
 		})
+		if errors.Is(err, errMoved) && release == nil {
+			return claimed, ErrEnded // until it is connected there, or the old one is named again
+		}
 		return claimed, errors.Join(ErrServerDown, release)
 	}
 	return k.renewed(ctx, up, claimed, tokens)
@@ -87,7 +90,7 @@ func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Cre
 	switch {
 	case errors.Is(err, errOvertaken):
 		// It was removed or replaced meanwhile: what has just been issued is nobody's.
-		up.OAuth.revokeAll(ctx, t.access, t.refresh)
+		up.OAuth.revokeAll(ctx, t.issuer, t.access, t.refresh)
 		return stored, k.usable(up, stored)
 	case err != nil:
 		k.Logger.Error("a refreshed credential could not be stored; its owner may have to connect again", zap.Error(err))

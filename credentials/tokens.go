@@ -22,34 +22,39 @@ import (
 type tokens struct {
 	access, refresh string
 	expires         time.Time // zero if nobody said
+	issuer          string    // the server; empty if it was typed in
 }
 
 var (
 	// errGrantEnded is the authorization server's word that a refresh token is good no more.
 	errGrantEnded = errors.New("the refresh token is not valid any more")
-	errTooLarge   = errors.New("its answer is too large")
+	// errMoved means that another authorization server is named now than the one that issued a token or was
+	// asked for a code. What one server has issued is not shown to another (RFC 9700, section 4.4).
+	errMoved    = errors.New("another authorization server is named now")
+	errTooLarge = errors.New("its answer is too large")
 )
 
 // maxTokenLife bounds what a server says about the end of a token, so that no arithmetic overflows.
 const maxTokenLife = 10 * 365 * 24 * time.Hour
 
 // exchange redeems a code (RFC 6749, section 4.1.3; RFC 7636, section 4.5).
-func (o *OAuth) exchange(ctx context.Context, code, verifier, redirectURI string) (tokens, error) {
-	return o.token(ctx, url.Values{
+func (o *OAuth) exchange(ctx context.Context, md *metadata, code, verifier, redirectURI string) (tokens, error) {
+	return o.token(ctx, md, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {redirectURI},
 	})
 }
 
-// refresh gets new tokens (RFC 6749, section 6). errGrantEnded is final; any other error may go away.
-func (o *OAuth) refresh(ctx context.Context, refresh string) (tokens, error) {
-	return o.token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
-}
-
-func (o *OAuth) token(ctx context.Context, form url.Values) (tokens, error) {
-	md, err := o.metadata(ctx)
+// refresh gets new tokens for a refresh token of issuer (RFC 6749, section 6). errGrantEnded is final; any
+// other error may go away.
+func (o *OAuth) refresh(ctx context.Context, issuer, refresh string) (tokens, error) {
+	md, err := o.metadataOf(ctx, issuer)
 	if err != nil {
 		return tokens{}, err
 	}
+	return o.token(ctx, md, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+}
+
+func (o *OAuth) token(ctx context.Context, md *metadata, form url.Values) (tokens, error) {
 	if resource := o.resource(md); resource != "" {
 		form.Set("resource", resource)
 	}
@@ -58,15 +63,17 @@ func (o *OAuth) token(ctx context.Context, form url.Values) (tokens, error) {
 	if err != nil {
 		return tokens{}, err
 	}
-	return parseTokens(status, body, asked)
+	t, err := parseTokens(status, body, asked)
+	t.issuer = md.Issuer
+	return t, err
 }
 
-// revokeAll ends what was issued, as far as the server lets us (RFC 7009). Where there is a refresh token,
+// revokeAll ends what issuer has issued, as far as it lets us (RFC 7009). Where there is a refresh token,
 // it is the grant. An error means that the tokens may live on.
-func (o *OAuth) revokeAll(ctx context.Context, access, refresh string) error {
+func (o *OAuth) revokeAll(ctx context.Context, issuer, access, refresh string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
-	md, err := o.metadata(ctx)
+	md, err := o.metadataOf(ctx, issuer)
 	if err != nil {
 		return err
 	}

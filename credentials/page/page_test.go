@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -397,6 +398,38 @@ func TestPeopleSeeTheServersThatTheyMayUse(t *testing.T) {
 	if r.Header().Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
+}
+
+// Somebody whom the allow rules have let go in the meantime connects nothing any more.
+func TestACallbackCountsForPeopleWhoMayUseTheServer(t *testing.T) {
+	w := newWorld(t)
+	answer := w.press("/linear", pages.DoConnect)
+	q := must(url.Parse(answer.Header().Get("Location"))).Query()
+	w.Servers[1].Allows = func(u sessions.User) bool { return u.Subject != "alice" }
+	back := CallbackPath("/linear") + "?" + url.Values{"code": {"c"}, "state": {q.Get("state")}}.Encode()
+	wantPage(t, w.send(http.MethodGet, back, nil), http.StatusBadRequest, "Not connected")
+	if state := w.state("/linear"); state.Stored {
+		t.Errorf("stored: %+v", state)
+	}
+}
+
+// A request in TLS early data can be recorded and sent again by anybody (RFC 8470), and a callback takes the
+// state with it.
+func TestACallbackInEarlyDataIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	endpoint := w.Endpoint(CallbackPath("/linear"))
+	r := httptest.NewRequest(http.MethodGet, issuer+CallbackPath("/linear")+"?code=c&state=s", nil)
+	r.TLS.HandshakeComplete = false
+	recorder := httptest.NewRecorder()
+	endpoint(recorder, r)
+	wantPage(t, recorder, http.StatusTooEarly, "too early")
+}
+
+func must(u *url.URL, err error) *url.URL {
+	if err != nil {
+		panic(err)
+	}
+	return u
 }
 
 func TestConnectingToAServerThatIsDown(t *testing.T) {
