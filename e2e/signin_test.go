@@ -190,6 +190,7 @@ func TestALeaversScriptLosesAccess(t *testing.T) {
 	edge.Eventually(t, "the account's end is noticed", 10*time.Second, func() bool {
 		return c.mcp(upstream.StreamablePath, token).Status == http.StatusUnauthorized
 	})
+	edge.Eventually(t, "it is recorded", 5*time.Second, func() bool { return len(w.edge.Logs().LinesWith("no longer vouches")) > 0 })
 	w.edge.Stop()
 	if lines := w.edge.Logs().LinesWith("no longer vouches"); len(lines) != 1 || !strings.Contains(lines[0], `"credential":"put-`) {
 		t.Errorf("recorded %v", lines)
