@@ -269,9 +269,13 @@ func TestConnectingAndDisconnecting(t *testing.T) {
 	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Connected")
 	w.revoke = http.StatusServiceUnavailable
 	wantPage(t, w.press("/linear", "disconnect"), 200, "could not be told")
-	if w.state("/linear").Stored || len(w.trail.events) != 2 || w.trail.events[0].Reason != "upstream account connected" ||
-		w.trail.events[1].Reason != "upstream account disconnected; the authorization server could not be told" {
-		t.Errorf("%+v, audited %+v", w.state("/linear"), w.trail.events)
+	var reasons []string
+	for _, e := range w.trail.events {
+		reasons = append(reasons, e.Reason)
+	}
+	want := []string{"upstream account connected", "upstream account not begun here", "upstream account disconnected; the authorization server could not be told"}
+	if w.state("/linear").Stored || !slices.Equal(reasons, want) {
+		t.Errorf("%+v, audited %q", w.state("/linear"), reasons)
 	}
 }
 
@@ -378,8 +382,20 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 			t.Errorf("%s: status %d", name, r.Code)
 		}
 	}
-	if len(w.trail.events) != 0 || w.state("/github").Stored {
-		t.Errorf("something happened: %+v", w.trail.events)
+	if w.state("/github").Stored {
+		t.Error("something was stored")
+	}
+	// Once for all that one address sends.
+	w.Endpoint(here)(httptest.NewRecorder(), foreign)
+	wantDenied(t, w, "form sent from another site", "")
+}
+
+// wantDenied wants one refusal to be recorded, and nothing else.
+func wantDenied(t *testing.T, w *world, reason, resource string) {
+	t.Helper()
+	want := audit.Event{Type: audit.AccessDenied, Reason: reason, Subject: "alice", Email: "alice@example.com", Resource: resource, ClientAddr: "192.0.2.1"}
+	if len(w.trail.events) != 1 || w.trail.events[0] != want {
+		t.Errorf("recorded %+v, want %+v", w.trail.events, want)
 	}
 }
 
@@ -411,6 +427,7 @@ func TestACallbackCountsForPeopleWhoMayUseTheServer(t *testing.T) {
 	if state := w.state("/linear"); state.Stored {
 		t.Errorf("stored: %+v", state)
 	}
+	wantDenied(t, w, "upstream account not begun here", issuer+"/linear")
 }
 
 // A request in TLS early data can be recorded and sent again by anybody (RFC 8470), and a callback takes the
