@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -12,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/browser"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/edge"
@@ -31,17 +35,14 @@ func (w *world) startExample(file string, env map[string]string, pairs ...string
 		w.t.Fatal(err)
 	}
 	text, port := string(content), edge.FreePort(w.t)
-	pairs = append([]string{"mcp.example.com {", fmt.Sprintf("http://localhost:%d {\n\tbind 127.0.0.1", port)}, pairs...)
 	for i := 0; i < len(pairs); i += 2 {
-		old, now := pairs[i], strings.ReplaceAll(pairs[i+1], "PORT", fmt.Sprint(port))
-		if !strings.Contains(text, old) {
-			if i > 0 {
-				w.t.Fatalf("%s has no %q", file, old)
-			}
-			continue
+		if !strings.Contains(text, pairs[i]) {
+			w.t.Fatalf("%s has no %q", file, pairs[i])
 		}
-		text = strings.ReplaceAll(text, old, now)
+		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
+	text = strings.ReplaceAll(text, "\nmcp.example.com {", "\nhttp://localhost:PORT {\n\tbind 127.0.0.1")
+	text = strings.ReplaceAll(text, "PORT", fmt.Sprint(port))
 	w.startAs(edge.Config{Port: port, Whole: text, Env: env})
 }
 
@@ -293,6 +294,70 @@ func TestTheExampleOfCredentialsForUpstreams(t *testing.T) {
 	got = w.wantStatus("an account in a header of its own", "/forge/mcp", tokens["/forge"], http.StatusOK)
 	if got.Header["Authorization"] != nil || !slices.Contains(forge.Issued(), got.Header.Get("X-Forge-Token")) {
 		t.Errorf("forge got %v", got)
+	}
+}
+
+func TestTheExampleOfTenants(t *testing.T) {
+	t.Parallel()
+	w := prepareExample(t)
+	env := map[string]string{
+		"OIDC_CLIENT_ID": "edge", "ACME_CLIENT_ID": "acme", "ACME_CLIENT_SECRET": clientSecret, "ACME_KEY": strings.Repeat("acme-key", 8),
+	}
+	const here = "\n\tbind 127.0.0.1\n"
+	w.startExample("tenants.Caddyfile", env, googleIssuer, w.idp.Issuer(), "https://login.acme.example", w.idp.Issuer(),
+		"\nacme.example.net {", "\nhttps://acme.example.net:PORT {\n\ttls internal"+here,
+		"\ntools.example.com {", "\nhttps://tools.example.com:PORT {\n\ttls internal"+here,
+		"\n*.mcp.example.com {", "\nhttps://*.mcp.example.com:PORT {"+here,
+		"allow domain acme.example", "allow email "+idp.Alice.Email,
+		"acme-mcp:3000", w.echo(), "tools-mcp:3000", w.echo(), "tenants-mcp:3000", w.echo())
+	u, err := url.Parse(w.edge.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bases := map[string]string{} // by host
+	for _, host := range []string{"acme.example.net", "tools.example.com", "one.mcp.example.com", "two.mcp.example.com"} {
+		bases[host] = "https://" + host + ":" + u.Port()
+	}
+	w.idp.AddClient("acme", clientSecret, bases["acme.example.net"]+"/oauth2/callback")
+	w.idp.AddClient("edge", clientSecret, bases["tools.example.com"]+"/oauth2/callback", bases["one.mcp.example.com"]+"/oauth2/callback", bases["two.mcp.example.com"]+"/oauth2/callback")
+
+	var transport *http.Transport
+	edge.Eventually(t, "Caddy's own authority", 20*time.Second, func() bool {
+		_, err := os.Stat(filepath.Join(w.edge.Dir(), "storage", "pki", "authorities", "local", "root.crt"))
+		return err == nil
+	})
+	transport = w.edge.Transport()
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if host, port, _ := net.SplitHostPort(address); bases[host] != "" {
+			address = "127.0.0.1:" + port
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	w.transport = transport
+	tokens := map[string]string{}
+	for host, base := range bases {
+		edge.Eventually(t, "a certificate for "+host, 20*time.Second, func() bool {
+			conn, err := tls.Dial("tcp", "127.0.0.1:"+u.Port(), &tls.Config{ServerName: host, RootCAs: transport.TLSClientConfig.RootCAs})
+			return err == nil && conn.Close() == nil
+		})
+		alice := newPerson(idp.Alice)
+		alice.SetTransport(transport)
+		tokens[host] = w.newOAuthClientAt(base, "/mcp").signIn(alice).AccessToken
+	}
+	for host, base := range bases {
+		for issuedBy, token := range tokens {
+			by := &oauthClient{t: t, ctx: w.ctx, base: base, transport: transport}
+			a := by.mcp("/mcp", token)
+			if want := map[bool]int{true: http.StatusOK, false: http.StatusUnauthorized}[host == issuedBy]; a.Status != want {
+				t.Errorf("a token of %s at %s: status %d, want %d", issuedBy, host, a.Status, want)
+			}
+			if name, wildcard := strings.CutSuffix(host, ".mcp.example.com"); wildcard && a.Status == http.StatusOK {
+				var got arrived
+				if err := json.Unmarshal(a.Body, &got); err != nil || got.Header.Get("X-Tenant") != name {
+					t.Errorf("the server of %s got %v, %v", host, got, err)
+				}
+			}
+		}
 	}
 }
 
