@@ -22,6 +22,7 @@ type App struct {
 	runtimes map[string]*runtime
 	stores   map[string]StoreModule
 	detach   []func()
+	handlers []*Handler
 }
 
 // CaddyModule returns the Caddy module information.
@@ -73,6 +74,8 @@ func (a *App) Start() error {
 		}
 		rt.run()
 	}
+	// Streams outlive the configuration that they began under, but not what it allowed.
+	streams.Govern(a.admits)
 	return nil
 }
 

@@ -153,6 +153,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	endStreamsAtExit(ctx)
+	app.handlers = append(app.handlers, h)
 	if h.dev {
 		h.warnDev()
 	}

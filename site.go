@@ -38,6 +38,7 @@ type site struct {
 	networks  *access.Networks
 	external  external.Servers
 	tokens    *access.ServiceTokens
+	dev       bool   // in development mode
 	realm     string // for challenges that lead nowhere
 
 	// Requests need no token: their network is all that is asked for.
@@ -84,7 +85,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, people: identity.PeopleOf(h.providers),
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, people: identity.PeopleOf(h.providers), dev: h.dev,
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {

@@ -95,6 +95,26 @@ func NewServiceTokens(tokens []*ServiceToken) (*ServiceTokens, error) {
 	return &ServiceTokens{tokens: tokens}, nil
 }
 
+// ID tells service tokens apart, also those that had the same name one after the other. It opens nothing.
+func (t *ServiceToken) ID() (id [16]byte) {
+	sum := sha256.Sum256(t.Hash[:])
+	return [16]byte(sum[:16])
+}
+
+// Opens reports whether the token with an ID is there and good for the resource at this time.
+func (s *ServiceTokens) Opens(id [16]byte, resource string, now time.Time) bool {
+	if s == nil {
+		return false
+	}
+	for _, t := range s.tokens {
+		if t.ID() == id {
+			_, ok := t.Resources[resource]
+			return ok && (t.Expires.IsZero() || now.Before(t.Expires))
+		}
+	}
+	return false
+}
+
 // Knows reports whether token is one of them, wherever it is good.
 func (s *ServiceTokens) Knows(token string) bool {
 	return s != nil && len(s.tokens) > 0 && s.find(token) != nil

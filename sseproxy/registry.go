@@ -1,6 +1,8 @@
 package sseproxy
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +17,7 @@ type Registry struct {
 	counts counts
 	ends   atomic.Uint64 // how many times streams have been ended
 	recent [64]selector  // the last of them, for streams that open at that very moment
+	rule   atomic.Pointer[func(*Identity) bool]
 }
 
 // NewRegistry returns an empty registry.
@@ -32,6 +35,24 @@ func (s *Registry) EndAll(cause error) {
 		cause = ErrClosing
 	}
 	s.end(selector{all: true, cause: cause})
+}
+
+// Govern ends the streams of everybody whom admits does not admit, now and from now on: those of requests that
+// began under another rule, too. The rule takes the place of the one before. It may be asked by several
+// callers at once, and must not wait for anything.
+func (s *Registry) Govern(admits func(*Identity) bool) {
+	s.rule.Store(&admits) // first: whoever opens a stream after the search below sees it
+	for _, st := range s.all() {
+		if !admits(st.id) {
+			st.end(ErrRevoked)
+		}
+	}
+}
+
+func (s *Registry) all() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.open))
 }
 
 // EndGrant ends the streams of a grant, or of one access token: it takes what sessions.Revocations
@@ -98,6 +119,9 @@ func (s *Registry) choose(sel selector) (chosen []*stream) {
 // until now nobody could have found it here. It reports false where limits leaves no room.
 func (s *Registry) add(st *stream, since uint64, limits Limits) bool {
 	cause, ok := s.insert(st, since, limits)
+	if rule := s.rule.Load(); ok && cause == nil && rule != nil && !(*rule)(st.id) {
+		cause = ErrRevoked
+	}
 	if cause != nil {
 		st.end(cause)
 	}

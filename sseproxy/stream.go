@@ -38,6 +38,7 @@ type stream struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 
+	id           *Identity
 	grant, token sessions.ID
 	user, client string
 	deadline     time.Time // zero: none
@@ -56,7 +57,7 @@ type stream struct {
 func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
 		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
-		grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
+		id: x.id, grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
 	}
 	if !x.id.ExpiresAt.IsZero() {
 		s.deadline = x.id.ExpiresAt.Add(g.grace)

@@ -50,6 +50,10 @@ func TestStreamsEnd(t *testing.T) {
 		{name: "when the token is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{2}) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the user is cut off", act: func(s *Registry) { s.EndUser(alice.UserKey()) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the client is cut off", act: func(s *Registry) { s.EndClient("dcr-1") }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "when nobody may have it any more", act: func(s *Registry) { s.Govern(func(id *Identity) bool { return id.Subject != alice.Subject }) }, ends: time.Hour / 2, cause: ErrRevoked},
+		{name: "not when others may not", act: func(s *Registry) {
+			s.Govern(func(id *Identity) bool { return id.Subject == alice.Subject })
+		}, ends: time.Hour, cause: ErrExpired},
 		{name: "when the process exits", act: func(s *Registry) { s.EndAll(io.ErrClosedPipe) }, ends: time.Hour / 2, cause: io.ErrClosedPipe},
 		{name: "when all end without a cause", act: func(s *Registry) { s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrClosing},
 		{name: "not for another's revocation", act: func(s *Registry) {
@@ -149,6 +153,11 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 				s.EndUser("bbbb")
 			}
 		}, true},
+		{"by a rule", func(s *Registry) { s.Govern(func(id *Identity) bool { return id.Subject != alice.Subject }) }, true},
+		{"by a rule that was replaced", func(s *Registry) {
+			s.Govern(func(*Identity) bool { return false })
+			s.Govern(func(*Identity) bool { return true })
+		}, false},
 		{"of others", func(s *Registry) { s.EndUser("bbbb"); s.EndGrant(sessions.ID{9}) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
