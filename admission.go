@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -47,13 +46,12 @@ func (s *site) admitsCaller(id *sseproxy.Identity, res *resource, now time.Time)
 	case id.Subject == "":
 		return false // it was open
 	case id.UserIssuer == s.issuer && strings.HasPrefix(id.Subject, "token:"):
-		return s.tokens.Opens(id.Token, res.URI, now)
+		return s.tokens.Opens(id.ID, res.URI, now)
 	case s.auth == nil && s.external == nil, id.UserIssuer == devIssuer && !s.dev:
 		return false
 	}
-	return s.admits(&sessions.Access{
-		UserIssuer: id.UserIssuer, Subject: id.Subject, Email: id.Email, Groups: id.Groups, ClientID: id.ClientID,
-	}, res)
+	a := id.Access // requests read it
+	return s.admits(&a, res)
 }
 
 func (h *Handler) siteOfResource(uri string) *site {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -42,19 +43,19 @@ func TestStreamsAreHeldToTheConfigurationOfNow(t *testing.T) {
 		id             sseproxy.Identity
 		mine, admitted bool
 	}{
-		{"a person", sseproxy.Identity{UserIssuer: "https://idp.example.com", Subject: "1", Email: "bob@example.com", Resource: github}, true, true},
-		{"somebody who was let go", sseproxy.Identity{UserIssuer: "https://idp.example.com", Subject: "1", Email: "bob@elsewhere.example", Resource: github}, true, false},
-		{"a user of the configuration", sseproxy.Identity{UserIssuer: local.UserIssuer, Subject: local.Subject, Email: local.Email, Resource: github}, true, true},
-		{"one who was deleted", sseproxy.Identity{UserIssuer: "local", Subject: "gone", Email: "gone@example.com", Resource: github}, true, false},
-		{"a service token", sseproxy.Identity{UserIssuer: testIssuer, Subject: "token:ci", Token: here.ID(), Resource: github}, true, true},
-		{"the value that it had before", sseproxy.Identity{UserIssuer: testIssuer, Subject: "token:ci", Token: earlier.ID(), Resource: github}, true, false},
-		{"a service token that is not good there now", sseproxy.Identity{UserIssuer: testIssuer, Subject: "token:ci", Token: here.ID(), Resource: testIssuer + "/linear"}, true, false},
-		{"a machine", sseproxy.Identity{UserIssuer: testIssuer, Subject: "client:nightly", ClientID: "nightly", Resource: github}, true, true},
-		{"a machine without an entry", sseproxy.Identity{UserIssuer: testIssuer, Subject: "client:daily", ClientID: "daily", Resource: github}, true, false},
-		{"nobody, from when the site was open", sseproxy.Identity{Resource: github}, true, false},
-		{"the user of development mode", sseproxy.Identity{UserIssuer: devIssuer, Subject: "1", Email: "dev@example.com", Resource: github}, true, false},
-		{"a resource that is not here any more", sseproxy.Identity{UserIssuer: "https://idp.example.com", Subject: "1", Resource: testIssuer + "/gone"}, false, false},
-		{"a resource of another site", sseproxy.Identity{UserIssuer: "https://idp.example.com", Subject: "1", Resource: "https://other.example.com/github"}, false, false},
+		{"a person", sseproxy.Identity{Access: sessions.Access{UserIssuer: "https://idp.example.com", Subject: "1", Email: "bob@example.com", Resource: github}}, true, true},
+		{"somebody who was let go", sseproxy.Identity{Access: sessions.Access{UserIssuer: "https://idp.example.com", Subject: "1", Email: "bob@elsewhere.example", Resource: github}}, true, false},
+		{"a user of the configuration", sseproxy.Identity{Access: sessions.Access{UserIssuer: local.UserIssuer, Subject: local.Subject, Email: local.Email, Resource: github}}, true, true},
+		{"one who was deleted", sseproxy.Identity{Access: sessions.Access{UserIssuer: "local", Subject: "gone", Email: "gone@example.com", Resource: github}}, true, false},
+		{"a service token", sseproxy.Identity{Access: sessions.Access{UserIssuer: testIssuer, Subject: "token:ci", ID: here.ID(), Resource: github}}, true, true},
+		{"the value that it had before", sseproxy.Identity{Access: sessions.Access{UserIssuer: testIssuer, Subject: "token:ci", ID: earlier.ID(), Resource: github}}, true, false},
+		{"a service token that is not good there now", sseproxy.Identity{Access: sessions.Access{UserIssuer: testIssuer, Subject: "token:ci", ID: here.ID(), Resource: testIssuer + "/linear"}}, true, false},
+		{"a machine", sseproxy.Identity{Access: sessions.Access{UserIssuer: testIssuer, Subject: "client:nightly", ClientID: "nightly", Resource: github}}, true, true},
+		{"a machine without an entry", sseproxy.Identity{Access: sessions.Access{UserIssuer: testIssuer, Subject: "client:daily", ClientID: "daily", Resource: github}}, true, false},
+		{"nobody, from when the site was open", sseproxy.Identity{Access: sessions.Access{Resource: github}}, true, false},
+		{"the user of development mode", sseproxy.Identity{Access: sessions.Access{UserIssuer: devIssuer, Subject: "1", Email: "dev@example.com", Resource: github}}, true, false},
+		{"a resource that is not here any more", sseproxy.Identity{Access: sessions.Access{UserIssuer: "https://idp.example.com", Subject: "1", Resource: testIssuer + "/gone"}}, false, false},
+		{"a resource of another site", sseproxy.Identity{Access: sessions.Access{UserIssuer: "https://idp.example.com", Subject: "1", Resource: "https://other.example.com/github"}}, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if mine, admitted := h.admitsStream(&tc.id); mine != tc.mine || admitted != tc.admitted {
@@ -71,13 +72,13 @@ func TestStreamsAreHeldToTheConfigurationOfNow(t *testing.T) {
 	derived := newTestHandler(t)
 	derived.fixed = nil
 	for email, want := range map[string]bool{"bob@example.com": true, "bob@elsewhere.example": false} {
-		id := sseproxy.Identity{UserIssuer: "https://idp.example.com", Subject: "1", Email: email, Resource: "https://one.mcp.example.com"}
+		id := sseproxy.Identity{Access: sessions.Access{UserIssuer: "https://idp.example.com", Subject: "1", Email: email, Resource: "https://one.mcp.example.com"}}
 		if mine, admitted := derived.admitsStream(&id); !mine || admitted != want {
 			t.Errorf("%s: mine %t, admitted %t", email, mine, admitted)
 		}
 	}
 	open := newModeHandler(t, "allow_network 10.0.0.0/8")
-	if mine, admitted := open.admitsStream(&sseproxy.Identity{Resource: open.fixed.resources.all[0].URI}); !mine || !admitted {
+	if mine, admitted := open.admitsStream(&sseproxy.Identity{Access: sessions.Access{Resource: open.fixed.resources.all[0].URI}}); !mine || !admitted {
 		t.Errorf("an open site: mine %t, admitted %t", mine, admitted)
 	}
 }

@@ -56,6 +56,7 @@ var audited = map[sseproxy.Reason]struct{ known bool }{
 	reasonNotAdmitted:      {known: true},
 	sseproxy.ReasonSession: {known: true},
 	sseproxy.ReasonStreams: {known: true},
+	reasonRate:             {known: true},
 }
 
 // recordDenied records that a request was turned away, if err says so.
@@ -64,10 +65,10 @@ func (h *Handler) recordDenied(r *http.Request, res *resource, c *caller, err er
 	if !errors.As(err, &d) {
 		return // of the next handler
 	}
-	a := &c.access
+	a := &c.Access
 	h.recordDenial(r, d.reason, audit.Event{
 		Subject: a.Subject, Email: a.Email, ClientID: a.ClientID, ClientName: a.ClientName,
-		Resource: res.URI, Grant: grantID(a.Grant), Credential: c.credential,
+		Resource: res.URI, Grant: grantID(a.Grant), Credential: c.credential(),
 	})
 }
 
@@ -99,16 +100,16 @@ func (h *Handler) recordDenial(r *http.Request, reason sseproxy.Reason, e audit.
 // recordUse records that a token is in use which is of no grant: the first time in each minute. Then it also
 // has the owner of one that a person made asked about.
 func (h *Handler) recordUse(r *http.Request, s *site, c *caller) {
-	if c.credential == "" || !h.uses.First(c.credential, time.Now()) {
+	if !c.listed || !h.uses.First(c.ClientID, time.Now()) {
 		return
 	}
-	a := &c.access
-	if c.made && s.auth != nil {
+	a := &c.Access
+	if s.auth != nil && a.UserIssuer != s.issuer {
 		s.auth.CheckOwner(sessions.User{Issuer: a.UserIssuer, Subject: a.Subject}, a.ID)
 	}
 	h.audit.Record(r.Context(), audit.Event{
 		Type: audit.TokenUsed, Allowed: true, Subject: a.Subject, Email: a.Email, ClientName: a.ClientName,
-		Resource: a.Resource, Credential: c.credential, ClientAddr: clientAddr(r),
+		Resource: a.Resource, Credential: c.ClientID, ClientAddr: clientAddr(r),
 	})
 }
 

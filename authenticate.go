@@ -23,11 +23,8 @@ const maxTrust = 24 * time.Hour
 // errAudience and errNotAdmitted; any other one means that nobody has made it.
 func (h *Handler) authenticate(r *http.Request, s *site, res *resource, token string, c *caller) error {
 	if s.auth != nil && (strings.HasPrefix(token, sessions.AccessToken.Prefix()) || strings.HasPrefix(token, sessions.UserToken.Prefix())) {
-		err := h.ownToken(r.Context(), s, res, token, &c.access)
-		if strings.HasPrefix(token, sessions.UserToken.Prefix()) {
-			c.credential, c.made = c.access.ClientID, true
-		}
-		return err
+		c.listed = strings.HasPrefix(token, sessions.UserToken.Prefix())
+		return h.ownToken(r.Context(), s, res, token, &c.Access)
 	}
 	err := s.serviceToken(token, res, clientAddr(r), time.Now(), c)
 	if errors.Is(err, access.ErrUnknownToken) && s.external != nil {
@@ -96,11 +93,11 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 	if !t.Expires.IsZero() && t.Expires.Before(expires) {
 		expires = t.Expires
 	}
-	c.access = sessions.Access{
+	c.Access = sessions.Access{
 		ID: t.ID(), IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
-	c.credential = t.Name
+	c.listed = true
 	return nil
 }
 
@@ -115,7 +112,7 @@ func (s *site) externalToken(ctx context.Context, token string, res *resource, n
 	if !t.ExpiresAt.IsZero() && t.ExpiresAt.Before(expires) {
 		expires = t.ExpiresAt
 	}
-	c.access = sessions.Access{
+	c.Access = sessions.Access{
 		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: t.Scope,
 		UserIssuer: t.User.Issuer, Subject: t.User.Subject, Email: email, Name: t.User.Name, Groups: groups,
 		ClientID: t.ClientID, ClientName: t.ClientID,

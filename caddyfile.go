@@ -124,10 +124,11 @@ const (
 //	        max_per_user <number>|off
 //	        max          <number>|off
 //	    }
-//	    origins        <origin...>|loopback|self|*
-//	    max_body       <size>|off
-//	    max_bad_tokens <number>|off
-//	    upgrades       [on|off]
+//	    origins               <origin...>|loopback|self|*
+//	    max_body              <size>|off
+//	    max_bad_tokens        <number>|off
+//	    max_requests_per_user <number>|off
+//	    upgrades              [on|off]
 //	}
 //
 // It takes no matcher: one would keep the metadata documents from being found.

@@ -8,7 +8,7 @@ import (
 )
 
 // guardWords are the options of GuardOptions, as error messages list them.
-const guardWords = "streams, origins, max_body, max_bad_tokens, upgrades"
+const guardWords = "streams, origins, max_body, max_bad_tokens, max_requests_per_user, upgrades"
 
 // unmarshalOption reads one option of the guard. It reports whether it knows it. Syntax:
 //
@@ -18,10 +18,11 @@ const guardWords = "streams, origins, max_body, max_bad_tokens, upgrades"
 //	    max_per_user <number>|off
 //	    max          <number>|off
 //	}
-//	origins        <origin...>|loopback|self|*
-//	max_body       <size>|off
-//	max_bad_tokens <number>|off
-//	upgrades       [on|off]
+//	origins               <origin...>|loopback|self|*
+//	max_body              <size>|off
+//	max_bad_tokens        <number>|off
+//	max_requests_per_user <number>|off
+//	upgrades              [on|off]
 func (o *GuardOptions) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "streams":
@@ -36,6 +37,8 @@ func (o *GuardOptions) unmarshalOption(d *caddyfile.Dispenser) (known bool, err 
 		err = parseMaxBody(d, &o.MaxBody)
 	case "max_bad_tokens":
 		err = parseLimit(d, &o.MaxBadTokens)
+	case "max_requests_per_user":
+		err = parseLimit(d, &o.MaxRequestsPerUser)
 	case "upgrades":
 		err = parseSwitch(d, &o.Upgrades)
 	default:

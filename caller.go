@@ -2,37 +2,24 @@ package mcpauth
 
 import (
 	"strings"
-	"time"
 
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // caller is who makes a request, and everything else that lives as long as the request: one allocation.
 type caller struct {
-	access sessions.Access
-	call   sseproxy.Call
+	sseproxy.Call
 
-	// By what name the token is listed, if it is of no grant: a service token or one that a person made.
-	credential string
-	made       bool // by a person
+	// The token is of no grant: it is a service token or one that a person made, listed as ClientID.
+	listed bool
 }
 
-func (c *caller) identify(res *resource) {
-	a := &c.access
-	c.call.Identity = sseproxy.Identity{
-		Subject:    a.Subject,
-		Email:      a.Email,
-		Groups:     a.Groups,
-		ClientID:   a.ClientID,
-		ClientName: a.ClientName,
-		Scope:      a.Scope,
-		UserIssuer: a.UserIssuer,
-		Grant:      a.Grant,
-		Token:      a.ID,
-		ExpiresAt:  time.Unix(a.ExpiresAt, 0),
-		Resource:   res.URI,
+// credential is by what name the token is listed, if it is of no grant.
+func (c *caller) credential() string {
+	if c.listed {
+		return c.ClientID
 	}
+	return ""
 }
 
 // placeholder resolves the placeholders under which Caddy's own authentication handlers tell who is
@@ -42,7 +29,7 @@ func (c *caller) placeholder(key string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	a := &c.access
+	a := &c.Access
 	switch name {
 	case "id":
 		return a.Subject, true

@@ -73,7 +73,7 @@ func (s *site) credentialed(c *caller, res *resource, next caddyhttp.Handler) ss
 		return next
 	}
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		err := res.credentials.Serve(w, r, s.person(&c.access), next)
+		err := res.credentials.Serve(w, r, s.person(&c.Access), next)
 		if errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, credentials.ErrServerDown) {
 			w.Header().Set("Retry-After", retryWhenOverloaded)
 			return turnAway(reasonUnavailable, http.StatusServiceUnavailable, err)

@@ -30,7 +30,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 	if refusal := sseproxy.CheckTarget(r); refusal != nil {
 		return turnAwayFor(w, refusal)
 	}
-	if !res.networks.Admits(clientAddr(r)) {
+	if !admitsFrom(res.networks, r) {
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	}
 	origin, err := s.origins.Check(r.Header)
@@ -48,7 +48,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 		oauthmeta.WritePreflight(w, resourceMethods)
 		return nil
 	}
-	c.call.AllowOrigin = origin
+	c.AllowOrigin = origin
 	if s.open {
 		return h.pass(w, r, s, res, path, c, next)
 	}
@@ -89,8 +89,13 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 
 // pass hands on a request whose caller is known, or need not be.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
-	if !s.open && !res.Hierarchy.Sufficient(c.access.Scope) {
-		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.access.Scope))
+	if !s.open && !res.Hierarchy.Sufficient(c.Scope) {
+		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
+	}
+	if !s.open {
+		if err := h.limitRate(w, c); err != nil {
+			return err
+		}
 	}
 	if refusal := s.guard.CheckMessage(r); refusal != nil {
 		return turnAwayFor(w, refusal)
@@ -98,12 +103,11 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if err := h.limitBody(r); err != nil {
 		return err
 	}
-	c.call.Path = path
+	c.Path = path
 	if s.open {
-		c.call.Identity.Resource = res.URI
-		return s.guard.ServeCall(w, r, &c.call, next)
+		c.Resource = res.URI
+		return s.guard.ServeCall(w, r, &c.Call, next)
 	}
-	c.identify(res)
 	if err := s.vouch(w, c); err != nil {
 		return err
 	}
@@ -111,5 +115,5 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 		repl.Map(c.placeholder)
 	}
 	h.recordUse(r, s, c)
-	return s.guard.ServeCall(w, r, &c.call, s.credentialed(c, res, next))
+	return s.guard.ServeCall(w, r, &c.Call, s.credentialed(c, res, next))
 }

@@ -73,7 +73,7 @@ func TestAServiceTokensStreamEndsWithIt(t *testing.T) {
 			if err := h.fixed.serviceToken(ciToken, h.fixed.resources.all[0], "192.0.2.1", now, &c); err != nil {
 				t.Fatal(err)
 			}
-			if got := time.Unix(c.access.ExpiresAt, 0); !got.Equal(tc.want) {
+			if got := time.Unix(c.Access.ExpiresAt, 0); !got.Equal(tc.want) {
 				t.Errorf("until %s, want %s", got.UTC(), tc.want)
 			}
 		})

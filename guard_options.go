@@ -35,6 +35,11 @@ type GuardOptions struct {
 	// revoked ones from the same address are not affected. Default: 60.
 	MaxBadTokens int `json:"max_bad_tokens,omitempty"`
 
+	// How many requests one person, or one program with a token of its own, may make per minute, all of
+	// which may come at once. One more is answered with 429. Each machine counts for itself, and starts
+	// over when the configuration is loaded. Default: 6000.
+	MaxRequestsPerUser int `json:"max_requests_per_user,omitempty"`
+
 	// Whether requests may leave HTTP for a WebSocket. MCP has no use for it. Default: `false`.
 	Upgrades *bool `json:"upgrades,omitempty"`
 }
@@ -60,6 +65,7 @@ type Streams struct {
 const (
 	defaultMaxBody      = 16 << 20
 	defaultBadTokens    = 60
+	defaultRequests     = 6000
 	defaultMaxPerUser   = 256
 	defaultMaxStreams   = 50_000
 	maxExpiryGrace      = time.Hour
@@ -78,6 +84,7 @@ type guardSettings struct {
 	origins          []string
 	maxBody          int64             // 0: none
 	badTokens        *throttle.Limiter // nil: no limit
+	requests         *throttle.Rate    // of each person; nil: no limit
 	upgrades         bool
 }
 
@@ -94,6 +101,9 @@ func (o *GuardOptions) inherit(d *GuardOptions) {
 	}
 	if o.MaxBadTokens == 0 {
 		o.MaxBadTokens = d.MaxBadTokens
+	}
+	if o.MaxRequestsPerUser == 0 {
+		o.MaxRequestsPerUser = d.MaxRequestsPerUser
 	}
 	if o.Upgrades == nil {
 		o.Upgrades = d.Upgrades
@@ -124,6 +134,13 @@ func (o *GuardOptions) settings() (guardSettings, error) {
 	}
 	if bad > 0 {
 		s.badTokens = throttle.New(bad, time.Minute/time.Duration(bad), throttledAddresses)
+	}
+	requests, err := limit("max_requests_per_user", o.MaxRequestsPerUser, defaultRequests)
+	if err != nil {
+		return s, err
+	}
+	if requests > 0 {
+		s.requests = throttle.NewRate(requests)
 	}
 	return s, o.Streams.resolve(&s)
 }

@@ -115,6 +115,41 @@ func TestBadTokensAreThrottledAndOthersAreNot(t *testing.T) {
 	}
 }
 
+func TestOnePersonsRequestsAreLimitedAndOthersAreNot(t *testing.T) {
+	h := newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: 3})
+	ask := func(change func(*sessions.Access)) (int, http.Header) {
+		r, _ := request("POST", testIssuer+"/mcp", http.Header{"Authorization": {"Bearer " + h.token(t, testIssuer, change)}})
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
+		status, header, _ := serve(t, h, r)
+		return status, header
+	}
+	for i, want := range []int{204, 204, 204, 429} {
+		// Another client and another token of the same person change nothing.
+		if status, _ := ask(func(a *sessions.Access) { a.ClientID = strconv.Itoa(i) }); status != want {
+			t.Fatalf("request %d was answered with %d, want %d", i+1, status, want)
+		}
+	}
+	status, header := ask(nil)
+	if after, err := strconv.Atoi(header.Get("Retry-After")); status != 429 || err != nil || after < 1 || after > 20 {
+		t.Errorf("got %d, Retry-After %q", status, header.Get("Retry-After"))
+	}
+	if header.Get("WWW-Authenticate") != "" {
+		t.Error("a client that is told to wait must not be sent to sign in")
+	}
+	if status, _ := ask(func(a *sessions.Access) { a.Subject = "somebody else" }); status != 204 {
+		t.Errorf("somebody else at the same address was answered with %d", status)
+	}
+	if status, _ := ask(func(a *sessions.Access) { a.IssuedAt -= 7200; a.ExpiresAt = a.IssuedAt + 3600 }); status != 401 {
+		t.Errorf("an expired token of theirs was answered with %d: its owner has to learn that it is time to refresh", status)
+	}
+	h = newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: off})
+	for range 50 {
+		if status, _ := ask(nil); status != 204 {
+			t.Fatalf("without a limit a request was answered with %d", status)
+		}
+	}
+}
+
 func TestTheLengthOfAMessage(t *testing.T) {
 	const most = 4096
 	h := newGuardedHandler(t, GuardOptions{MaxBody: most})
@@ -224,7 +259,7 @@ func TestGuardOptionsAreBounded(t *testing.T) {
 		says string
 	}{
 		{"nothing", GuardOptions{}, ""},
-		{"everything off", GuardOptions{MaxBody: off, MaxBadTokens: off, Streams: &Streams{Heartbeat: off, MaxPerUser: off, Max: off}}, ""},
+		{"everything off", GuardOptions{MaxBody: off, MaxBadTokens: off, MaxRequestsPerUser: off, Streams: &Streams{Heartbeat: off, MaxPerUser: off, Max: off}}, ""},
 		{"everything on", GuardOptions{Upgrades: &yes, Origins: []string{"self"}, Streams: &Streams{ExpiryGrace: caddy.Duration(time.Minute)}}, ""},
 		{"a heartbeat of nothing", GuardOptions{Streams: &Streams{Heartbeat: 5}}, "heartbeat"},
 		{"a heartbeat of a day", GuardOptions{Streams: &Streams{Heartbeat: caddy.Duration(24 * time.Hour)}}, "heartbeat"},
@@ -233,6 +268,7 @@ func TestGuardOptionsAreBounded(t *testing.T) {
 		{"fewer than no streams", GuardOptions{Streams: &Streams{Max: -2}}, "max"},
 		{"fewer than no streams of one person", GuardOptions{Streams: &Streams{MaxPerUser: -2}}, "max_per_user"},
 		{"fewer than no tokens", GuardOptions{MaxBadTokens: -2}, "max_bad_tokens"},
+		{"fewer than no requests", GuardOptions{MaxRequestsPerUser: -2}, "max_requests_per_user"},
 		{"a body of a few bytes", GuardOptions{MaxBody: 10}, "max_body"},
 		{"a body of less than nothing", GuardOptions{MaxBody: -2}, "max_body"},
 		{"half an origin", GuardOptions{Origins: []string{"example.com"}}, "https://"},

@@ -88,7 +88,7 @@ func (s *site) vouch(w http.ResponseWriter, c *caller) error {
 		return nil
 	}
 	var err error
-	if c.call.Identity.Assertion, err = s.assertions.For(&c.access); err == nil {
+	if c.Assertion, err = s.assertions.For(&c.Access); err == nil {
 		return nil
 	}
 	if errors.Is(err, sessions.ErrUnavailable) {

@@ -25,6 +25,7 @@ const (
 	reasonAudience     sseproxy.Reason = "other_resource"
 	reasonNetwork      sseproxy.Reason = "network"
 	reasonThrottled    sseproxy.Reason = "too_many_bad_tokens"
+	reasonRate         sseproxy.Reason = "too_many_requests"
 	reasonScope        sseproxy.Reason = "insufficient_scope"
 	reasonNotAdmitted  sseproxy.Reason = "not_admitted"
 	reasonBody         sseproxy.Reason = "body_too_large"

@@ -248,7 +248,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		s.guard.CleanRequest(r)
 		s.dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
-	case !s.networks.Admits(clientAddr(r)):
+	case !admitsFrom(s.networks, r):
 		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
@@ -320,6 +320,9 @@ func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 }
+
+// admitsFrom does not look for the address where nobody asks for it.
+func admitsFrom(n *access.Networks, r *http.Request) bool { return n == nil || n.Admits(clientAddr(r)) }
 
 func clientAddr(r *http.Request) string {
 	addr, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)

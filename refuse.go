@@ -25,6 +25,7 @@ var (
 	errNetwork     = errors.New("address is in no network that is let in")
 	errScope       = errors.New("access token lacks a scope that this resource requires")
 	errThrottled   = errors.New("too many access tokens from this address that were never issued")
+	errRate        = errors.New("too many requests of one user in a minute")
 )
 
 // challenges are the refusals that a client can do something about (RFC 6750, section 3.1). Without
@@ -89,16 +90,33 @@ func neededScope(err error) string {
 func (h *Handler) refuseGuess(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, cause error) error {
 	if h.guarding.badTokens != nil {
 		if wait := h.guarding.badTokens.Take(throttle.AddressKey(clientAddr(r)), time.Now()); wait > 0 {
-			header := w.Header()
-			header.Set("Cache-Control", "no-store")
-			header.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
-			return turnAway(reasonThrottled, http.StatusTooManyRequests, errThrottled)
+			return refuseFor(wait, w, reasonThrottled, errThrottled)
 		}
 	}
 	if check := h.logger.Check(zap.DebugLevel, "refused an access token"); check != nil {
 		check.Write(zap.Error(cause), zap.String("resource", res.URI))
 	}
 	return refuse(w, s, res, path, reasonBadToken)
+}
+
+// limitRate refuses a request of somebody who has made too many. Their token was good, so the limit is
+// theirs, wherever they are; others at the same address do not feel it.
+func (h *Handler) limitRate(w http.ResponseWriter, c *caller) error {
+	if h.guarding.requests == nil {
+		return nil
+	}
+	if wait := h.guarding.requests.Take(c.UserIssuer, c.Subject, time.Now()); wait > 0 {
+		return refuseFor(wait, w, reasonRate, errRate)
+	}
+	return nil
+}
+
+// refuseFor turns a request away until wait is over (RFC 6585, section 4).
+func refuseFor(wait time.Duration, w http.ResponseWriter, reason sseproxy.Reason, err error) error {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	return turnAway(reason, http.StatusTooManyRequests, err)
 }
 
 // limitBody refuses an MCP message that is too long by what it says, and cuts one off that says nothing.

@@ -103,7 +103,7 @@ func (e *edge) caddyfile(of site, upstreams []string) string {
 	if of.guard {
 		b.WriteString("\tmcp_auth {\n\t\tkey {env.BENCH_KEY}\n\t\toidc http://localhost:1 {\n\t\t\tclient_id bench\n\t\t}\n\t\tallow domain example.com\n")
 		// One person opens all streams, and forged tokens come from one address.
-		b.WriteString("\t\tmax_bad_tokens off\n\t\tstreams {\n\t\t\tmax_per_user off\n\t\t}\n")
+		b.WriteString("\t\tmax_bad_tokens off\n\t\tmax_requests_per_user 10000000\n\t\tstreams {\n\t\t\tmax_per_user off\n\t\t}\n")
 		for i := range of.resources {
 			fmt.Fprintf(&b, "\t\tresource /r%d\n", i)
 		}

@@ -67,11 +67,10 @@ func (v *Vault) open(k Kind, token string, a *Access) error {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	plain, err := v.Ring.AppendOpen(s.plain[:0], k, v.Tenant, token)
+	plain, err := v.Ring.openIn(s, k, v.Tenant, token)
 	if err != nil {
 		return err
 	}
-	s.plain = plain
 	if err := a.decode(plain); err != nil {
 		return err
 	}

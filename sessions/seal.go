@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -29,14 +30,13 @@ var (
 )
 
 // scratch is working space for one Seal or Open.
-type scratch struct{ text, raw, aad, plain []byte }
+type scratch struct{ text, raw, aad []byte }
 
-// The room for a plaintext is made beforehand, since a refused one would not give its own back.
-var scratches = sync.Pool{New: func() any { return &scratch{plain: make([]byte, 0, 512)} }}
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // release keeps s for the next one, unless an unusually long value has blown it up.
 func (s *scratch) release() {
-	if cap(s.text)+cap(s.raw)+cap(s.plain) <= 32<<10 {
+	if cap(s.text)+cap(s.raw) <= 32<<10 {
 		scratches.Put(s)
 	}
 }
@@ -74,11 +74,14 @@ func (r *Ring) Seal(k Kind, tenant string, plaintext []byte) (string, error) {
 // Open returns what was sealed. The error is [ErrInvalid] for everything that this ring did not
 // seal as kind k for tenant, and [ErrUnavailable] if that cannot be told now.
 func (r *Ring) Open(k Kind, tenant, sealed string) ([]byte, error) {
-	return r.AppendOpen(nil, k, tenant, sealed)
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	plain, err := r.openIn(s, k, tenant, sealed)
+	return bytes.Clone(plain), err
 }
 
-// AppendOpen is [Ring.Open] that appends to dst. It allocates nothing if dst has room.
-func (r *Ring) AppendOpen(dst []byte, k Kind, tenant, sealed string) ([]byte, error) {
+// openIn is [Ring.Open] with a result that lies in s.
+func (r *Ring) openIn(s *scratch, k Kind, tenant, sealed string) ([]byte, error) {
 	if !k.textual() {
 		return nil, ErrInvalid
 	}
@@ -87,15 +90,14 @@ func (r *Ring) AppendOpen(dst []byte, k Kind, tenant, sealed string) ([]byte, er
 	if !ok || len(text) > maxSealed || strings.IndexByte(text, '\n') >= 0 || strings.IndexByte(text, '\r') >= 0 {
 		return nil, ErrInvalid
 	}
-	s := scratches.Get().(*scratch)
-	defer s.release()
 	s.text = append(s.text[:0], text...)
 	raw, err := encoding.AppendDecode(s.raw[:0], s.text)
 	if err != nil {
 		return nil, ErrInvalid
 	}
 	s.raw = raw
-	return r.appendOpened(dst, s, k, tenant, "", raw)
+	// The plaintext may take the place of what it was sealed in.
+	return r.appendOpened(raw[min(len(raw), keyIDSize+nonceSize):][:0], s, k, tenant, "", raw)
 }
 
 // SealRecord seals a value at rest, bound to the store key under which it will lie, so that records cannot be

@@ -55,7 +55,7 @@ func toolCall(tb testing.TB, g *Guard, children bool) (prepare, serve func()) {
 		return err
 	})
 	id := *alice
-	id.ExpiresAt = time.Now().Add(time.Hour)
+	id.ExpiresAt = time.Now().Add(time.Hour).Unix()
 	var cancel context.CancelFunc = func() {}
 	prepare = func() {
 		cancel()
@@ -123,7 +123,7 @@ func BenchmarkServeStream(b *testing.B) {
 	}
 	w := &discard{header: make(http.Header)}
 	id := *alice
-	id.ExpiresAt = time.Now().Add(time.Hour)
+	id.ExpiresAt = time.Now().Add(time.Hour).Unix()
 	var next Handler = handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		w.Header()["Content-Type"] = eventsValue
 		_, err := w.Write(keepAlive)

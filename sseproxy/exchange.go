@@ -17,12 +17,10 @@ var errTooManyStreams = errors.New("too many open streams")
 type exchange struct {
 	http.ResponseWriter
 	guard  *Guard
-	id     *Identity
+	call   *Call
 	cancel context.CancelCauseFunc
 	since  uint64 // state of the registry when the request came
 	method string
-	path   string // that the client asked for
-	origin string // for Access-Control-Allow-Origin
 
 	session     sessionHeader
 	wroteHeader bool
@@ -70,7 +68,7 @@ func (x *exchange) WriteHeader(status int) {
 		x.relocate(h)
 	}
 	if x.guard.sessions != nil {
-		x.guard.sessions.tagHeader(h, x.id, &x.session)
+		x.guard.sessions.tagHeader(h, &x.call.Identity, &x.session)
 	}
 	open, events := x.judge(status, h)
 	if !open {
@@ -102,8 +100,8 @@ func (x *exchange) WriteHeader(status int) {
 // two answers are none (Fetch, "CORS check"), and only the edge knows that no cookie counts here.
 func (x *exchange) share(h http.Header) {
 	switch {
-	case x.origin != "":
-		oauthmeta.AllowOrigin(h, x.origin)
+	case x.call.AllowOrigin != "":
+		oauthmeta.AllowOrigin(h, x.call.AllowOrigin)
 	case x.method == http.MethodGet:
 		oauthmeta.VaryByOrigin(h)
 	}
@@ -148,7 +146,7 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 	}
 	delete(h, "Content-Length")
 	// What comes between here and the upstream has altered the request in place by now.
-	id, path, prefix := x.id, x.path, strippedPrefix(x.path, x.request.URL.Path)
+	id, path, prefix := &x.call.Identity, x.call.Path, strippedPrefix(x.call.Path, x.request.URL.Path)
 	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix), path, id) }}
 }
 
@@ -213,10 +211,10 @@ func (x *exchange) implicitHeader() {
 // proxy whose upstream broke off panics with http.ErrAbortHandler, and the client would see a broken
 // connection. Every other panic goes on untouched.
 func (x *exchange) finish(err *error) {
-	defer x.cancel(nil)
 	if x.stream == nil && !x.refused {
-		return
+		return // the server ends the request's context now, and with it this one, cheaper than we could
 	}
+	defer x.cancel(nil)
 	cause, ours := x.over()
 	if ours || x.refused {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -225,7 +223,7 @@ func (x *exchange) finish(err *error) {
 		*err = nil
 	}
 	if x.stream != nil && x.guard.onEnd != nil {
-		x.guard.onEnd(x.id, cause)
+		x.guard.onEnd(&x.call.Identity, cause)
 	}
 }
 

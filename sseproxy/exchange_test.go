@@ -50,7 +50,7 @@ func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 	}
 	g := New(Config{Streams: e.streams, Heartbeat: time.Hour})
 	id := *alice
-	id.Grant, id.ExpiresAt = sessions.ID{1}, time.Now().Add(time.Hour)
+	id.Grant, id.ExpiresAt = sessions.ID{1}, time.Now().Add(time.Hour).Unix()
 	e.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.Serve(w, r, &id, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 			proxy.ServeHTTP(w, r)

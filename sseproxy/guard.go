@@ -122,10 +122,10 @@ func New(c Config) *Guard {
 	return g
 }
 
-// Call is one request's way through a guard, for callers that keep what they know of a request in one
-// piece of memory. It is used once.
+// Call is one request's way through a guard. All that is known of the request lies in this one piece of
+// memory. It is used once.
 type Call struct {
-	Identity Identity
+	Identity
 
 	// AllowOrigin is the Access-Control-Allow-Origin of the answer, whatever the upstream says; empty leaves
 	// the upstream's alone.
@@ -138,26 +138,21 @@ type Call struct {
 }
 
 // Serve calls next for a request of id, whose token has been checked, and returns what next returns, or
-// nil for a stream that was ended before its time. It alters r's header. id must not change before Serve
-// returns.
+// nil for a stream that was ended before its time. It alters r's header.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, id *Identity, next Handler) error {
-	return g.serve(new(exchange), w, r, id, next)
+	return g.ServeCall(w, r, &Call{Identity: *id}, next)
 }
 
-// ServeCall is Serve for a Call.
-func (g *Guard) ServeCall(w http.ResponseWriter, r *http.Request, c *Call, next Handler) error {
-	c.exchange.origin, c.exchange.path = c.AllowOrigin, c.Path
-	return g.serve(&c.exchange, w, r, &c.Identity, next)
-}
-
-func (g *Guard) serve(x *exchange, w http.ResponseWriter, r *http.Request, id *Identity, next Handler) (err error) {
+// ServeCall is Serve for a Call, which must not change before it returns.
+func (g *Guard) ServeCall(w http.ResponseWriter, r *http.Request, c *Call, next Handler) (err error) {
+	x, id := &c.exchange, &c.Identity
 	// Any answer but that to HEAD may turn out to be a stream, whatever the request says it accepts, so
 	// each request can be ended. What else a stream needs is made when the answer turns out to be one.
 	ctx, cancel := context.WithCancelCause(r.Context())
-	x.ResponseWriter, x.guard, x.id, x.cancel = w, g, id, cancel
+	x.ResponseWriter, x.guard, x.call, x.cancel = w, g, c, cancel
 	x.since, x.method = g.streams.ends.Load(), r.Method
-	if x.path == "" {
-		x.path = r.URL.Path
+	if c.Path == "" {
+		c.Path = r.URL.Path
 	}
 	defer x.finish(&err)
 	g.prepare(r.Header, id, x.values[:])

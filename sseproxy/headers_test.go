@@ -31,10 +31,10 @@ type handlerFunc func(http.ResponseWriter, *http.Request) error
 
 func (f handlerFunc) ServeHTTP(w http.ResponseWriter, r *http.Request) error { return f(w, r) }
 
-var alice = &Identity{
+var alice = &Identity{Access: sessions.Access{
 	Subject: "alice", Email: "alice@example.com", Groups: "eng,ops", ClientID: "dcr-1", ClientName: "Some Client",
 	Scope: "read write", UserIssuer: "https://idp.example", Resource: "https://mcp.example/github",
-}
+}}
 
 func TestServeRemovesWhatAClientMayNotSay(t *testing.T) {
 	for _, name := range []string{
@@ -105,7 +105,7 @@ func TestServeSetsTheIdentity(t *testing.T) {
 			"X-User": {"evil"}, "X_mail": {"evil"}, "X-None": {"evil"}, "X-Forwarded-User": {"evil"},
 		}, http.Header{}},
 		{"to nobody if there are no names", New(Config{IdentityHeaders: []IdentityHeader{}}), alice, nil, http.Header{}},
-		{"without a claim that could end its header", New(Config{}), &Identity{Subject: "a\r\nX-Admin: 1", Email: "é"}, nil,
+		{"without a claim that could end its header", New(Config{}), &Identity{Access: sessions.Access{Subject: "a\r\nX-Admin: 1", Email: "é"}}, nil,
 			http.Header{"X-Forwarded-Email": {"%C3%A9"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

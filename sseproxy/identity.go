@@ -4,27 +4,16 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
-// Identity is who is calling, as the upstream may learn it, and what the life of an open stream hangs on.
-// Texts are header-safe ASCII: HeaderValue makes them so.
+// Identity is who is calling: what their token says, of which the upstream may learn some, and the rest is
+// what the life of an open stream hangs on. A session of one resource is none of another; the revocation
+// of the grant or of the token ends streams, and so does the end of the token, which may be 0 for never.
 type Identity struct {
-	Subject    string
-	Email      string
-	Groups     string // comma-separated
-	ClientID   string
-	ClientName string
-	Scope      string // space-separated
-	UserIssuer string
-	Assertion  string // all of that, signed
-
-	Grant     sessions.ID // what the person allowed; its revocation ends streams
-	Token     sessions.ID // the one access token
-	ExpiresAt time.Time   // zero: never
-	Resource  string      // the protected resource; a session of one is none of another
+	sessions.Access
+	Assertion string // all of that, signed
 }
 
 // UserKey tells users apart, over all issuers, as sessions.User.Key does.

@@ -110,7 +110,7 @@ func (x *exchange) refuseStream() {
 		}
 	}
 	x.refused = true
-	x.guard.refuse(&x.request, x.id, ReasonStreams)
+	x.guard.refuse(&x.request, &x.call.Identity, ReasonStreams)
 	_ = tooManyStreams(x.ResponseWriter)
 	x.cancel(io.EOF)
 }

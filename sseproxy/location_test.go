@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // redirecting is a next handler that is a function.
@@ -32,7 +34,7 @@ func TestRedirectsLeadBackThroughTheEdge(t *testing.T) {
 				w.WriteHeader(http.StatusTemporaryRedirect)
 			})
 			r.URL.Path = tc.forwarded // as handle_path does
-			call := &Call{Identity: Identity{Subject: "alice"}, Path: tc.requested}
+			call := &Call{Identity: Identity{Access: sessions.Access{Subject: "alice"}}, Path: tc.requested}
 			if err := New(Config{}).ServeCall(w, r, call, next); err != nil {
 				t.Fatal(err)
 			}

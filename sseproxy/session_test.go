@@ -123,7 +123,7 @@ func TestSessionsOpenForTheirOwnerOnly(t *testing.T) {
 		{"the owner", "POST", alice, []string{tagged}, true},
 		{"the owner's stream", "GET", alice, []string{tagged}, true},
 		{"the owner closing it", "DELETE", alice, []string{tagged}, true},
-		{"the owner with another client and a renewed token", "POST", another(func(id *Identity) { id.ClientID = "x"; id.Token = sessions.ID{7} }), []string{tagged}, true},
+		{"the owner with another client and a renewed token", "POST", another(func(id *Identity) { id.ClientID = "x"; id.ID = sessions.ID{7} }), []string{tagged}, true},
 		{"no session", "POST", alice, nil, true},
 		{"another user", "POST", another(func(id *Identity) { id.Subject = "bbbb" }), []string{tagged}, false},
 		{"another user's DELETE", "DELETE", another(func(id *Identity) { id.Subject = "bbbb" }), []string{tagged}, false},

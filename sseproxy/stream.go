@@ -57,10 +57,11 @@ type stream struct {
 func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *stream {
 	s := &stream{
 		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
-		id: x.id, grant: x.id.Grant, token: x.id.Token, user: x.id.UserKey(), client: x.id.ClientID,
 	}
-	if !x.id.ExpiresAt.IsZero() {
-		s.deadline = x.id.ExpiresAt.Add(g.grace)
+	id := &x.call.Identity
+	s.id, s.grant, s.token, s.user, s.client = id, id.Grant, id.ID, id.UserKey(), id.ClientID
+	if id.ExpiresAt != 0 {
+		s.deadline = time.Unix(id.ExpiresAt, 0).Add(g.grace)
 	}
 	// Created at rest: tick uses the timer, so it has to be there before it fires.
 	s.timer = time.AfterFunc(1<<62, s.tick)

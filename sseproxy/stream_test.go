@@ -21,7 +21,7 @@ var events = []string{"Content-Type", "text/event-stream"}
 
 func until(d time.Duration) *Identity {
 	id := *alice
-	id.Grant, id.Token, id.ExpiresAt = sessions.ID{1}, sessions.ID{2}, time.Now().Add(d)
+	id.Grant, id.ID, id.ExpiresAt = sessions.ID{1}, sessions.ID{2}, time.Now().Add(d).Unix()
 	return &id
 }
 
