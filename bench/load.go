@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,10 +25,8 @@ type load struct {
 	rate        int // calls per second, at random times; 0 is as many as the connections carry
 
 	client *http.Client // over all slices, so that no slice opens connections
+	sent   atomic.Int64 // over all slices, so that each goes on with the tokens where the last one stopped
 }
-
-// offered is the rate of every edge in a comparison. Three of them keep the processor about half busy.
-const offered = 1500
 
 const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
 
@@ -49,14 +46,14 @@ func (l *load) run(ctx context.Context, d time.Duration) (int64, error) {
 	var answered atomic.Int64
 	var failure atomic.Pointer[error]
 	var all sync.WaitGroup
-	for i := range l.connections {
+	for range l.connections {
 		all.Go(func() {
 			next := time.Now()
-			for n := i; ctx.Err() == nil && failure.Load() == nil; n += l.connections {
+			for ctx.Err() == nil && failure.Load() == nil {
 				if next = next.Add(l.pause()); l.rate > 0 && !sleepUntil(ctx, next) {
 					return
 				}
-				if err := l.one(l.client, n); err != nil {
+				if err := l.one(l.client, int(l.sent.Add(1)-1)); err != nil {
 					failure.Store(&err)
 					return
 				}
@@ -134,46 +131,6 @@ func (l *load) cost(ctx context.Context, d time.Duration) (float64, error) {
 		return 0, fmt.Errorf("no call was answered in %s", d)
 	}
 	return float64((after - before).Nanoseconds()) / 1000 / float64(answered), nil
-}
-
-// comparison is what ratio found out.
-type comparison struct {
-	ratios sample // target against base
-	itself sample // a second edge like base against base: what the machine can resolve
-	costs  sample // of base, in microseconds
-}
-
-func (c *comparison) note() string {
-	return fmt.Sprintf("plain against itself %.3f (%s); plain %.0f us", c.itself.median(), c.itself.quartiles(), c.costs.median())
-}
-
-// ratio compares what target costs with what base costs. All edges are under the same load at the same
-// time, on one processor, so that whatever else happens on the machine happens to all of them.
-func ratio(ctx context.Context, s *settings, base, twin, target *load) (*comparison, error) {
-	all := []*load{base, twin, target}
-	for _, l := range all {
-		l.rate = offered
-		if _, err := l.run(ctx, s.slice); err != nil { // warm
-			return nil, err
-		}
-	}
-	var c comparison
-	for range s.comparisons {
-		var costs [3]float64
-		var failures [3]error
-		var slice sync.WaitGroup
-		for i, l := range all {
-			slice.Go(func() { costs[i], failures[i] = l.cost(ctx, s.slice) })
-		}
-		slice.Wait()
-		if err := errors.Join(failures[:]...); err != nil {
-			return nil, err
-		}
-		c.costs = append(c.costs, costs[0])
-		c.itself = append(c.itself, costs[1]/costs[0])
-		c.ratios = append(c.ratios, 2*costs[2]/(costs[0]+costs[1]))
-	}
-	return &c, nil
 }
 
 // tokens seals access tokens for n different people, for each path of the origin in turn.

@@ -1,13 +1,14 @@
 // Command bench compares Caddy with and without mcp_auth: the same binary, side by side in one run.
 // It prints one row per scenario and exits with an error when a request failed that should not.
 //
-//	go -C bench run .                  # everything, about half an hour
+//	go -C bench run .                  # everything, about an hour
 //	go -C bench run . -only post,401   # some scenarios
 //	go -C bench run . -quick           # short slices, to see that it works
 //
 // Only ratios within one run mean anything: absolute numbers move with the machine's mood. Every ratio
-// is measured with a guarded edge and two plain ones under the same load at the same time. The edges run
-// on the first processor and everything else on the others, if taskset is there.
+// is measured with a guarded edge and two plain ones, in turns and together; the second plain one tells
+// what a ratio of 1 looks like here. The edges run on the first processor and everything else on the
+// others, if taskset is there.
 package main
 
 import (
@@ -38,6 +39,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
+	{"handler", handlerAlone},
 	{"post", posts},
 	{"tokens", manyTokens},
 	{"resources", manyResources},

@@ -42,17 +42,29 @@ func (p *pair) stop() {
 }
 
 // against compares calls through the guarded edge with the same calls through the plain one.
-func (p *pair) against(ctx context.Context, s *settings, what string, connections int, tokens, paths []string) (row, error) {
+func (p *pair) against(ctx context.Context, s *settings, what string, connections int, tokens, paths []string) ([]row, error) {
 	through := func(e *edge) *load {
 		return &load{edge: e, connections: connections, tokens: tokens, paths: paths, status: http.StatusOK}
 	}
-	c, err := ratio(ctx, s, through(p.plain), through(p.twin), through(p.guarded))
-	if err != nil {
-		return row{}, err
+	return contest{through(p.plain), through(p.twin), through(p.guarded)}.rows(ctx, s, what+": CPU per request, guarded / plain")
+}
+
+// rows compares in both ways.
+func (c contest) rows(ctx context.Context, s *settings, what string) ([]row, error) {
+	var rows []row
+	for _, way := range []struct {
+		name    string
+		compare func(context.Context, *settings) (*comparison, error)
+	}{{"in turns", c.inTurns}, {"together", c.together}} {
+		found, err := way.compare(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{
+			what: what + ", " + way.name, value: fmt.Sprintf("%.3f", found.ratios.median()), spread: found.ratios.quartiles(), note: found.note(),
+		})
 	}
-	return row{
-		what: what + ": CPU per request, guarded / plain", value: fmt.Sprintf("%.3f", c.ratios.median()), spread: c.ratios.quartiles(), note: c.note(),
-	}, nil
+	return rows, nil
 }
 
 // posts is the main job: an authenticated call.
@@ -72,7 +84,7 @@ func posts(ctx context.Context, s *settings) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, r)
+		rows = append(rows, r...)
 	}
 	return rows, nil
 }
@@ -87,8 +99,7 @@ func manyTokens(ctx context.Context, s *settings) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.against(ctx, s, "10,000 tokens and people", 16, many, nil)
-	return []row{r}, err
+	return p.against(ctx, s, "10,000 tokens and people", 16, many, nil)
 }
 
 func manyResources(ctx context.Context, s *settings) ([]row, error) {
@@ -104,9 +115,9 @@ func manyResources(ctx context.Context, s *settings) ([]row, error) {
 		}
 		all, err := tokens(p.guarded.origin, n, paths...)
 		if err == nil {
-			var r row
+			var r []row
 			r, err = p.against(ctx, s, fmt.Sprintf("%d resource lines", n), 16, all, paths)
-			rows = append(rows, r)
+			rows = append(rows, r...)
 		}
 		p.stop()
 		if err != nil {
@@ -127,8 +138,7 @@ func overTLS(ctx context.Context, s *settings) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := p.against(ctx, s, "POST, HTTP/2 with TLS", 16, one, nil)
-	return []row{r}, err
+	return p.against(ctx, s, "POST, HTTP/2 with TLS", 16, one, nil)
 }
 
 // refusals compares a refused call with a proxied one.
@@ -147,11 +157,5 @@ func refusals(ctx context.Context, s *settings) ([]row, error) {
 		return &load{edge: e, connections: 16, tokens: good, status: http.StatusOK}
 	}
 	target := &load{edge: p.guarded, connections: 16, tokens: []string{forged}, status: http.StatusUnauthorized}
-	c, err := ratio(ctx, s, through(p.plain), through(p.twin), target)
-	if err != nil {
-		return nil, err
-	}
-	return []row{{
-		what: "401 for a forged token: CPU / a proxied request's", value: fmt.Sprintf("%.3f", c.ratios.median()), spread: c.ratios.quartiles(), note: c.note(),
-	}}, nil
+	return contest{through(p.plain), through(p.twin), target}.rows(ctx, s, "401 for a forged token: CPU / a proxied request's")
 }
