@@ -170,7 +170,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.Issuer == "" {
-		for _, redirectURL := range h.callbacks {
+		for _, redirectURL := range h.redirectURLs() {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
 		}
 		if h.clients.documents != nil && h.clients.documents.AllowLoopback {
@@ -211,6 +211,9 @@ func (h *Handler) complete() error {
 	}
 	p := h.protection()
 	if err := p.check(h.Resources); err != nil {
+		return err
+	}
+	if err := h.checkFacade(); err != nil {
 		return err
 	}
 	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {

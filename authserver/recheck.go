@@ -48,7 +48,7 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		// Of parallel refreshes one asks. It goes on when its client hangs up: the provider may have
 		// rotated its refresh token by then, and the new one must not be lost.
 		ctx := context.WithoutCancel(r.Context())
-		answer, asking, _ := s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up) })
+		answer, asking, _ := s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up, nil) })
 		up, err = answer.(sessions.Upstream), asking
 	}
 	switch {
@@ -83,9 +83,9 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 	return up.User, nil
 }
 
-// askAgain asks the provider and stores what it says. The record that it returns is the newest one
-// known, also when there is an error.
-func (s *Server) askAgain(ctx context.Context, up sessions.Upstream) (sessions.Upstream, error) {
+// askAgain asks the provider and stores what it says, with what note adds to a good answer if it is not nil.
+// The record that it returns is the newest one known, also when there is an error.
+func (s *Server) askAgain(ctx context.Context, up sessions.Upstream, note func(*sessions.Upstream) error) (sessions.Upstream, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*maxRecheckWait)
 	defer cancel()
 	provider, ok := s.providers[up.Provider].(identity.Rechecker)
@@ -123,10 +123,14 @@ func (s *Server) askAgain(ctx context.Context, up sessions.Upstream) (sessions.U
 		if secret != nil {
 			u.Secret = secret
 		}
-		if asking == nil {
-			u.User, u.CheckedAt = user, s.Now()
+		if asking != nil {
+			return nil
 		}
-		return nil
+		u.User, u.CheckedAt = user, s.Now()
+		if note == nil {
+			return nil
+		}
+		return note(u)
 	})
 	if err != nil {
 		return claimed, err
@@ -167,8 +171,11 @@ func (s *Server) updateUpstream(ctx context.Context, up sessions.Upstream, chang
 }
 
 func (s *Server) upstreamLife() time.Duration {
-	l := s.Lifetimes
-	return l.Grant.Sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
+	l, sliding := s.Lifetimes, s.Lifetimes.Grant.Sliding
+	for _, profile := range s.ClientLifetimes {
+		sliding = max(sliding, profile.Refresh)
+	}
+	return sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
 }
 
 // providerUnavailable is unavailable for a client that is turned away on account of the provider.

@@ -53,7 +53,7 @@ func (s *Server) checkOwner(ctx context.Context, user sessions.User, id sessions
 	}
 	up, err := s.Vault.LoadUpstream(ctx, user, t.Upstream)
 	if err == nil && s.Now().Sub(up.CheckedAt) >= s.Lifetimes.Recheck {
-		_, err, _ = s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up) })
+		_, err, _ = s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up, nil) })
 	}
 	switch {
 	case errors.Is(err, identity.ErrDenied):

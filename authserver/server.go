@@ -150,6 +150,15 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Relay makes the server a facade: the only entry of Providers, whose access tokens clients get. Nil:
+	// the server issues its own.
+	Relay Relay
+
+	// RelayedScopes are asked of the relay for every client, and shown. WholeScope asks for all scopes of the
+	// resource each time, since the relay puts what one client was allowed into the tokens of others.
+	RelayedScopes []string
+	WholeScope    bool
+
 	// Machines are the clients that may act in their own name. Without any the grant type
 	// client_credentials does not exist.
 	Machines Machines
@@ -228,14 +237,16 @@ func New(c Config) *Server {
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
-		ChoosePath:    s.choose,
-		LogoutPath:    s.logout,
-		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
-
-		IntrospectPath: s.machine(s.introspect),
+	}
+	if s.Relay == nil {
+		// What goes with sessions and tokens of our own.
+		s.endpoints[ChoosePath] = s.choose
+		s.endpoints[LogoutPath] = s.logout
+		s.endpoints[LoginPath] = s.passwordLogin
+		s.endpoints[IntrospectPath] = s.machine(s.introspect)
 	}
 	if s.KeySet == nil {
 		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }

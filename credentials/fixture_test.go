@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -156,7 +157,7 @@ func (w *world) connecting(resource, server string) *Upstream {
 	w.t.Helper()
 	return &Upstream{
 		Resource: resource, Header: must(ParseHeader("", ""))(w.t), RedirectURI: tenant + "/oauth2/connect" + resource[len(tenant):] + "/callback",
-		OAuth: must(NewOAuth(OAuthConfig{Server: server, ClientID: "edge", ClientSecret: "s3cret", Scopes: []string{"read"}, Now: w.clock.Now}))(w.t),
+		OAuth: must(oauthclient.New(oauthclient.Config{Server: server, ClientID: "edge", ClientSecret: "s3cret", Scopes: []string{"read"}, Now: w.clock.Now}))(w.t),
 	}
 }
 

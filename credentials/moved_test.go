@@ -9,6 +9,9 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
+// metadataLife is longer than metadata are remembered.
+const metadataLife = 25 * time.Hour
+
 // name makes the MCP server at s name an authorization server.
 func (s *authServer) name(issuer string) {
 	s.set(func(s *authServer) {
@@ -30,11 +33,11 @@ func TestWhatOneAuthorizationServerIssuedIsNotShownToAnother(t *testing.T) {
 
 	mcp.name(evil.URL)
 	w.clock.Advance(connectLife - time.Minute)
-	up.OAuth.until = w.clock.Now() // a day is longer than a person has
-	if _, err := w.Finish(t.Context(), v, up, w.server.answer(begun)); !errors.Is(err, ErrAnswer) {
+	elsewhere := w.connecting(linearURI, mcp.URL) // another replica, which knows nothing yet
+	if _, err := w.Finish(t.Context(), v, elsewhere, w.server.answer(begun)); !errors.Is(err, ErrAnswer) {
 		t.Errorf("Finish: %v", err)
 	}
-	w.clock.Advance(2 * time.Hour)
+	w.clock.Advance(metadataLife)
 	wantUse(t, w.Keeper, alice, up, ErrEnded)
 	if len(evil.forms) != 0 || w.server.asked("refresh_token") != 0 {
 		t.Errorf("the other server got %v", evil.forms)

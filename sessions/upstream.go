@@ -21,6 +21,8 @@ type Upstream struct {
 	AskedAt time.Time `json:"asked_at,omitzero"`
 	// ExpiresAt is until when the record is kept at least: what depends on it lives no longer.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Relayed is set where the provider's access tokens are what the client gets.
+	Relayed *Relayed `json:"relayed,omitempty"`
 }
 
 // CreateUpstream stores u for ttl under a fresh ID, which it returns.
@@ -112,10 +114,7 @@ func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended Ended,
 		// The record stays until everything has ended, so that a repetition finds what is left.
 		return ended, err
 	}
-	if err := v.Store.Delete(ctx, v.upstreamKey(user, id)); err != nil {
-		return ended, unavailable("deleting a sign-in", err)
-	}
-	return ended, nil
+	return ended, v.DeleteUpstream(ctx, user, id)
 }
 
 func (v *Vault) upstreamKey(user User, id ID) string {

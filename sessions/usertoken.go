@@ -81,9 +81,12 @@ func (v *Vault) MintUserToken(ctx context.Context, t PersonalToken) (token strin
 	}
 	if t.Upstream != (ID{}) {
 		// What a token rests on is kept as long as the token.
-		_, err := v.UpdateUpstream(ctx, t.User, t.Upstream, t.ExpiresAt.Sub(now), func(*Upstream) error { return nil })
+		up, err := v.UpdateUpstream(ctx, t.User, t.Upstream, t.ExpiresAt.Sub(now), func(*Upstream) error { return nil })
 		if err != nil {
 			return "", PersonalToken{}, err
+		}
+		if up.Relayed != nil {
+			t.Upstream = ID{} // it is one client's, who may end it
 		}
 	}
 	if err := v.put(ctx, v.userTokenKey(t.User.Key(), t.ID), t, t.ExpiresAt.Sub(now)); err != nil {

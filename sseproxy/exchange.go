@@ -32,11 +32,12 @@ type exchange struct {
 }
 
 // Header is the answer's. An event stream becomes one that must not be transformed (RFC 9111, section
-// 5.2.2.6) as soon as somebody looks: a compressor between next and here looks before it begins, and no
-// comment could be written into what it makes.
+// 5.2.2.6) as soon as somebody looks: a compressor between next and here looks before it begins. No comment
+// could be written into what it makes, and what we end before its time would lack the end of the compressed
+// data, which clients take for a broken answer.
 func (x *exchange) Header() http.Header {
 	h := x.ResponseWriter.Header()
-	if !x.wroteHeader && x.guard.heartbeat > 0 && isEvents(h) {
+	if !x.wroteHeader && isEvents(h) {
 		refuseTransform(h)
 	}
 	return h
@@ -78,7 +79,6 @@ func (x *exchange) WriteHeader(status int) {
 	var endpoint *endpointEvent
 	if events {
 		setDefault(h, "X-Accel-Buffering", "no")
-		setDefault(h, "Cache-Control", "no-store")
 		endpoint = x.endpoint(h)
 	}
 	whole := len(h["Content-Length"]) == 0 && !encoded(h)

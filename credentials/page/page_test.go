@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
@@ -101,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	if err = errors.Join(err, ring.Load(t.Context()), vault.Revocations.Load(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	oauth, err := credentials.NewOAuth(credentials.OAuthConfig{Server: w.server.URL, ClientID: "edge", Now: clock})
+	oauth, err := oauthclient.New(oauthclient.Config{Server: w.server.URL, ClientID: "edge", Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
