@@ -104,7 +104,7 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 		expires = t.Expires
 	}
 	c.Access = sessions.Access{
-		ID: t.ID(), IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
+		ID: t.Fingerprint(), IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
 	c.listed = true

@@ -69,9 +69,15 @@ func (h *Handler) derive(key hostKey, parsed parsedHost) (*site, error) {
 	d := &h.derived
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, err := h.siteAt(issuer)
-	if err != nil {
-		return nil, caddyhttp.Error(http.StatusInternalServerError, err)
+	s := d.sites[issuer]
+	if s == nil {
+		if s, err = h.newSite(issuer); err != nil {
+			return nil, caddyhttp.Error(http.StatusInternalServerError, err)
+		}
+		if d.sites == nil || len(d.sites) >= maxDerivedSites {
+			d.sites = make(map[string]*site)
+		}
+		d.sites[issuer] = s
 	}
 	hosts := make(map[hostKey]derivedHost)
 	if old := d.hosts.Load(); old != nil && len(*old) < maxDerivedSites {
@@ -79,22 +85,5 @@ func (h *Handler) derive(key hostKey, parsed parsedHost) (*site, error) {
 	}
 	hosts[key] = derivedHost{parsed, s}
 	d.hosts.Store(&hosts)
-	return s, nil
-}
-
-// siteAt returns the site of an issuer. Whoever calls it holds the lock.
-func (h *Handler) siteAt(issuer string) (*site, error) {
-	d := &h.derived
-	if s := d.sites[issuer]; s != nil {
-		return s, nil
-	}
-	s, err := h.newSite(issuer)
-	if err != nil {
-		return nil, err
-	}
-	if d.sites == nil || len(d.sites) >= maxDerivedSites {
-		d.sites = make(map[string]*site)
-	}
-	d.sites[issuer] = s
 	return s, nil
 }

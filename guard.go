@@ -22,6 +22,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	err := h.guard(w, r, s, res, path, c, next)
 	if err != nil {
 		h.recordDenied(r, res, c, err)
+		dontWaitForBody(w, r)
 	}
 	return err
 }

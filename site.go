@@ -40,7 +40,6 @@ type site struct {
 	networks  *access.Networks
 	external  external.Servers
 	tokens    *access.ServiceTokens
-	dev       bool   // in development mode
 	realm     string // for challenges that lead nowhere
 
 	// Requests need no token: their network is all that is asked for.
@@ -88,7 +87,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay, people: identity.PeopleOf(h.providers), dev: h.dev,
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay, people: identity.PeopleOf(h.providers),
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
@@ -105,6 +104,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
+		Admits:       h.admitsStill(s),
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
 		Limits:       limits,

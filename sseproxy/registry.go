@@ -1,8 +1,6 @@
 package sseproxy
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +15,8 @@ type Registry struct {
 	counts counts
 	ends   atomic.Uint64 // how many times streams have been ended
 	recent [64]selector  // the last of them, for streams that open at that very moment
-	rule   atomic.Pointer[func(*Identity) bool]
+	closed error         // why no stream may be open any more
+	paths  pathSessions  // that streams have announced, under any configuration
 }
 
 // NewRegistry returns an empty registry.
@@ -28,31 +27,25 @@ func NewRegistry() *Registry {
 // Count returns the number of open streams.
 func (s *Registry) Count() int { return int(s.counts.all.Load()) }
 
-// EndAll ends every stream, and those of requests under way that become one. For the process's exit: a
-// server waits for its streams, and they wait for nothing. A nil cause is ErrClosing.
+// Close ends every stream, and from then on each as it opens: requests that came in at the last moment
+// become streams, too. For the process's exit: a server waits for its streams, and they wait for nothing. A
+// nil cause is ErrClosing.
+func (s *Registry) Close(cause error) {
+	if cause == nil {
+		cause = ErrClosing
+	}
+	s.mu.Lock()
+	s.closed = cause
+	s.mu.Unlock()
+	s.EndAll(cause)
+}
+
+// EndAll ends every stream, and those of requests under way that become one. A nil cause is ErrClosing.
 func (s *Registry) EndAll(cause error) {
 	if cause == nil {
 		cause = ErrClosing
 	}
 	s.end(selector{all: true, cause: cause})
-}
-
-// Govern ends the streams of everybody whom admits does not admit, now and from now on: those of requests that
-// began under another rule, too. The rule takes the place of the one before. It may be asked by several
-// callers at once, and must not wait for anything.
-func (s *Registry) Govern(admits func(*Identity) bool) {
-	s.rule.Store(&admits) // first: whoever opens a stream after the search below sees it
-	for _, st := range s.all() {
-		if !admits(st.id) {
-			st.end(ErrRevoked)
-		}
-	}
-}
-
-func (s *Registry) all() []*stream {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.open))
 }
 
 // EndGrant ends the streams of a grant, or of one access token: it takes what sessions.Revocations
@@ -119,9 +112,6 @@ func (s *Registry) choose(sel selector) (chosen []*stream) {
 // until now nobody could have found it here. It reports false where limits leaves no room.
 func (s *Registry) add(st *stream, since uint64, limits Limits) bool {
 	cause, ok := s.insert(st, since, limits)
-	if rule := s.rule.Load(); ok && cause == nil && rule != nil && !(*rule)(st.id) {
-		cause = ErrRevoked
-	}
 	if cause != nil {
 		st.end(cause)
 	}
@@ -136,6 +126,9 @@ func (s *Registry) insert(st *stream, since uint64, limits Limits) (cause error,
 	}
 	s.open[st] = struct{}{}
 	s.counts.add(st.user)
+	if s.closed != nil {
+		return s.closed, true
+	}
 	now := s.ends.Load()
 	if now-since > uint64(len(s.recent)) {
 		return ErrRevoked, true // too long ago to tell; the client comes back with its token

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,10 +51,6 @@ func TestStreamsEnd(t *testing.T) {
 		{name: "when the token is revoked", act: func(s *Registry) { s.EndGrant(sessions.ID{2}) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the user is cut off", act: func(s *Registry) { s.EndUser(alice.UserKey()) }, ends: time.Hour / 2, cause: ErrRevoked},
 		{name: "when the client is cut off", act: func(s *Registry) { s.EndClient("dcr-1") }, ends: time.Hour / 2, cause: ErrRevoked},
-		{name: "when nobody may have it any more", act: func(s *Registry) { s.Govern(func(id *Identity) bool { return id.Subject != alice.Subject }) }, ends: time.Hour / 2, cause: ErrRevoked},
-		{name: "not when others may not", act: func(s *Registry) {
-			s.Govern(func(id *Identity) bool { return id.Subject == alice.Subject })
-		}, ends: time.Hour, cause: ErrExpired},
 		{name: "when the process exits", act: func(s *Registry) { s.EndAll(io.ErrClosedPipe) }, ends: time.Hour / 2, cause: io.ErrClosedPipe},
 		{name: "when all end without a cause", act: func(s *Registry) { s.EndAll(nil) }, ends: time.Hour / 2, cause: ErrClosing},
 		{name: "not for another's revocation", act: func(s *Registry) {
@@ -153,11 +150,6 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 				s.EndUser("bbbb")
 			}
 		}, true},
-		{"by a rule", func(s *Registry) { s.Govern(func(id *Identity) bool { return id.Subject != alice.Subject }) }, true},
-		{"by a rule that was replaced", func(s *Registry) {
-			s.Govern(func(*Identity) bool { return false })
-			s.Govern(func(*Identity) bool { return true })
-		}, false},
 		{"of others", func(s *Registry) { s.EndUser("bbbb"); s.EndGrant(sessions.ID{9}) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -177,6 +169,29 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that is shutting down waits for requests that came in at the last moment as well.
+func TestNoStreamOpensOnceAllAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		streams, ended := NewRegistry(), 0
+		g := New(Config{Streams: streams, OnEnd: func(_ *Identity, err error) {
+			if err == io.ErrClosedPipe {
+				ended++
+			}
+		}})
+		early := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		early.begin(events...)
+		streams.Close(io.ErrClosedPipe)
+		early.wantEnd()
+		late := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		late.begin(events...)
+		late.wantEnd()
+		if ended != 2 || streams.Count() != 0 {
+			t.Errorf("%d streams ended, %d are left", ended, streams.Count())
+		}
+	})
 }
 
 func TestRevocationsEndStreams(t *testing.T) {
@@ -213,6 +228,31 @@ func TestRevokedIsAskedAgain(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		f.wantEnd()
+	})
+}
+
+// Whoever is not admitted any more loses the streams that are open, within a minute (SE-07).
+func TestWhetherACallerIsAdmittedIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out atomic.Bool
+		id := until(time.Hour)
+		var cause error
+		g := New(Config{
+			Admits: func(asked *Identity) bool { return *asked == *id && !out.Load() },
+			OnEnd:  func(_ *Identity, err error) { cause = err },
+		})
+		f := fly(t, g, httptest.NewRequest("GET", "/", nil), id)
+		f.begin(events...)
+		time.Sleep(10 * time.Minute)
+		if f.over() {
+			t.Fatal("ended too early")
+		}
+		out.Store(true)
+		time.Sleep(time.Minute)
+		f.wantEnd()
+		if cause != ErrRevoked {
+			t.Errorf("cause %v", cause)
+		}
 	})
 }
 
