@@ -77,6 +77,13 @@ func (s *site) admits(a *sessions.Access, res *resource) bool {
 	if a.UserIssuer == s.issuer {
 		return s.machines.Admits(a.ClientID, res.URI)
 	}
+	person, gone := s.people.Find(a.UserIssuer, a.Subject)
+	if gone {
+		return false
+	}
+	if person != nil {
+		a.Groups = person.JoinedGroups // a reload may have changed them
+	}
 	return s.admitsPerson(res, a.Email, a.Groups)
 }
 

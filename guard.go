@@ -115,6 +115,6 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
-	h.recordUse(r, c)
+	h.recordUse(r, s, c)
 	return s.guard.ServeCall(w, r, &c.Call, s.credentialed(c, res, next))
 }

@@ -118,6 +118,9 @@ func (s *site) admitsCaller(id *sseproxy.Identity, res *resource, own bool, now 
 	case !own && !slices.Contains(s.external.Issuers(), id.UserIssuer):
 		return false
 	}
+	if _, gone := s.people.Find(id.UserIssuer, id.Subject); gone {
+		return false
+	}
 	return s.admitsPerson(res, id.Email, id.Groups)
 }
 

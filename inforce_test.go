@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -76,6 +77,8 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		return sseproxy.Identity{Access: sessions.Access{Subject: "token:ci", ClientID: "ci", UserIssuer: issuer, Resource: issuer + "/github", ID: fingerprintOf(t, tokens, value)}}
 	}
 	worker := sseproxy.Identity{Access: sessions.Access{Subject: "client:worker", ClientID: "worker", UserIssuer: issuer, Resource: issuer + "/github", ID: sessions.NewID()}}
+	_, people := mustLocal(t).People()
+	localAlice := people[0].Subject
 	visitor := with(func(id *sseproxy.Identity) { id.ID = sessions.ID{} }) // with a token of another issuer
 	usual := guardedSite(ownIssuer + local + domain + github)
 	for _, tc := range []struct {
@@ -88,6 +91,8 @@ func TestStreamsAreHeldToTheConfigurationInForce(t *testing.T) {
 		{"the rules let somebody else in", usual, guardedSite(ownIssuer + local + "allow domain elsewhere.example\n" + github), person, false},
 		{"the rules name a group that the person is in", usual, guardedSite(ownIssuer + local + staff + github), person, true},
 		{"the resource has rules of its own", usual, guardedSite(ownIssuer + local + domain + "resource /github/* {\nallow email bob@example.com\n}\n"), person, false},
+		{"a user of the configuration, still", usual, usual, with(func(id *sseproxy.Identity) { id.UserIssuer, id.Subject = "local", localAlice }), true},
+		{"a user of the configuration who was deleted", usual, strings.Replace(usual, "user alice@", "user bob@", 1), with(func(id *sseproxy.Identity) { id.UserIssuer, id.Subject = "local", localAlice }), false},
 		{"the resource is gone", usual, guardedSite(ownIssuer + local + domain + linear), person, false},
 		{"the resource needs another scope", usual, guardedSite(ownIssuer + local + domain + "resource /github/* {\nscopes read write\nrequired_scope write\n}\n"), person, false},
 		{"the resource needs the scope that there is", usual, guardedSite(ownIssuer + local + domain + "resource /github/* {\nscopes read write\nrequired_scope read\n}\n"), person, true},
@@ -174,4 +179,16 @@ func TestAFailedReloadEndsNoStream(t *testing.T) {
 	if inForce.last.Load() != nil {
 		t.Error("something is left")
 	}
+}
+
+// mustLocal is the provider of the one user of these sites.
+func mustLocal(t *testing.T) *identity.Local {
+	t.Helper()
+	local, err := identity.NewLocal("local", "", "local", []identity.LocalUser{
+		{Email: "alice@example.com", Hash: "$2a$04$O9HJpFTcqDZYbZ8jQ0yfDuyyGJnWKnMVKCBfzvXs2ncrFZoo1TRXq"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return local
 }

@@ -257,7 +257,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case !guarded && endpoint == nil && document == nil:
 		s.guard.CleanRequest(r)
-		dropOwnToken(r.Header)
+		s.dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !admitsFrom(s.networks, r):
 		s.hide(w, r, endpoint, path)
@@ -288,18 +288,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 // dropOwnToken keeps a token of ours from whatever serves the paths that are nobody's resource: a client
-// that sends it there by mistake must not hand it over. Other credentials are the site's own.
-func dropOwnToken(h http.Header) {
-	if len(h["Authorization"]) == 0 {
-		return
-	}
-	token, err := access.Bearer(h)
-	if err != nil {
-		return
-	}
-	for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
-		if strings.HasPrefix(token, kind.Prefix()) {
+// that sends it there by mistake must not hand it over. Other credentials are the site's own. Each of several
+// headers is looked at, since none of them is refused here.
+func (s *site) dropOwnToken(h http.Header) {
+	for _, value := range h["Authorization"] {
+		token, err := access.Bearer(http.Header{"Authorization": {value}})
+		if err != nil {
+			continue
+		}
+		for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
+			if strings.HasPrefix(token, kind.Prefix()) {
+				delete(h, "Authorization")
+				return
+			}
+		}
+		if s.tokens.Knows(token) {
 			delete(h, "Authorization")
+			return
 		}
 	}
 }

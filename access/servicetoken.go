@@ -121,6 +121,11 @@ func (s *ServiceTokens) Holds(name string, fingerprint [16]byte, resource string
 	return false
 }
 
+// Knows reports whether token is one of them, wherever it is good.
+func (s *ServiceTokens) Knows(token string) bool {
+	return s != nil && len(s.tokens) > 0 && s.find(token) != nil
+}
+
 // Check returns the service token with this value, if it is good for the resource, from this address
 // and at this time, and the scope that it has there. The error is [ErrUnknownToken], or
 // [ErrTokenNotHere] together with the token, for the log.
@@ -131,13 +136,7 @@ func (s *ServiceTokens) Check(token, resource, addr string, now time.Time) (*Ser
 	if s == nil {
 		return nil, "", ErrUnknownToken
 	}
-	hash := sha256.Sum256([]byte(token))
-	var found *ServiceToken
-	for _, t := range s.tokens {
-		if subtle.ConstantTimeCompare(t.Hash[:], hash[:]) == 1 {
-			found = t
-		}
-	}
+	found := s.find(token)
 	if found == nil {
 		return nil, "", ErrUnknownToken
 	}
@@ -146,4 +145,14 @@ func (s *ServiceTokens) Check(token, resource, addr string, now time.Time) (*Ser
 		return found, "", ErrTokenNotHere
 	}
 	return found, scope, nil
+}
+
+func (s *ServiceTokens) find(token string) (found *ServiceToken) {
+	hash := sha256.Sum256([]byte(token))
+	for _, t := range s.tokens {
+		if subtle.ConstantTimeCompare(t.Hash[:], hash[:]) == 1 {
+			found = t
+		}
+	}
+	return found
 }
