@@ -77,6 +77,13 @@ func (s *site) admits(a *sessions.Access, res *resource) bool {
 	if a.UserIssuer == s.issuer {
 		return s.machines.Admits(a.ClientID, res.URI)
 	}
+	person, gone := s.people.Find(a.UserIssuer, a.Subject)
+	if gone {
+		return false
+	}
+	if person != nil {
+		a.Groups = person.JoinedGroups // a reload may have changed them
+	}
 	return s.admitsPerson(res, a.Email, a.Groups)
 }
 
@@ -97,7 +104,7 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 		expires = t.Expires
 	}
 	c.Access = sessions.Access{
-		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
+		ID: t.Fingerprint(), IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
 	c.listed = true

@@ -22,6 +22,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	err := h.guard(w, r, s, res, path, c, next)
 	if err != nil {
 		h.recordDenied(r, res, c, err)
+		dontWaitForBody(w, r)
 	}
 	return err
 }
@@ -89,10 +90,10 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 
 // pass hands on a request whose caller is known, or need not be.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
-	if !s.open && !res.Hierarchy.Sufficient(c.Scope) {
-		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
-	}
 	if !s.open {
+		if !res.Hierarchy.Sufficient(c.Scope) {
+			return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
+		}
 		if err := h.limitRate(w, c); err != nil {
 			return err
 		}
@@ -114,6 +115,6 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
-	h.recordUse(r, c)
+	h.recordUse(r, s, c)
 	return s.guard.ServeCall(w, r, &c.Call, s.credentialed(c, res, next))
 }

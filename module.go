@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -88,6 +87,9 @@ type Handler struct {
 	denials   audit.Sampler
 	uses      audit.Sampler // of tokens that are of no grant
 
+	app    *App
+	around []caddyhttp.MatcherSets // that requests have passed
+
 	fixed   *site // of the configured issuer
 	derived derivedSites
 
@@ -111,6 +113,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.app, app.handlers = app, append(app.handlers, h)
 	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
@@ -150,6 +153,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := runsFirst(ctx); err != nil {
+		return err
+	}
+	h.around = matchersAround(ctx)
+	if err := h.reachable(ctx); err != nil {
 		return err
 	}
 	endStreamsAtExit(ctx)
@@ -248,9 +255,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case !guarded && endpoint == nil && document == nil:
 		s.guard.CleanRequest(r)
-		dropOwnToken(r.Header)
+		s.dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !admitsFrom(s.networks, r):
+		s.hide(w, r, endpoint, path)
 		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
@@ -259,36 +267,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case endpoint != nil:
 		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
 			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
-			// but takes the sign-in it belongs to with it.
-			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
+			// but takes the sign-in it belongs to with it. It is no error of the server's, whose log
+			// would have the code in it.
+			s.hide(w, r, endpoint, path)
+			http.Error(w, errEarlyData.Error(), http.StatusTooEarly)
+			return nil
 		}
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
+		forms.BoundBody(w, r)
+		dontWaitForBody(w, r)
 		endpoint(w, r)
-		if s.portal.Endpoint(path) == nil {
-			hideFromAccessLog(w, r, path)
-		}
+		s.hide(w, r, endpoint, path)
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)
-}
-
-// dropOwnToken keeps a token of ours from whatever serves the paths that are nobody's resource: a client
-// that sends it there by mistake must not hand it over. Other credentials are the site's own.
-func dropOwnToken(h http.Header) {
-	if len(h["Authorization"]) == 0 {
-		return
-	}
-	token, err := access.Bearer(h)
-	if err != nil {
-		return
-	}
-	for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
-		if strings.HasPrefix(token, kind.Prefix()) {
-			delete(h, "Authorization")
-		}
-	}
 }
 
 // requestedPath is the path as the client sent it. Directives before this one may have rewritten the
@@ -298,24 +292,6 @@ func requestedPath(r *http.Request) string {
 		return original.URL.Path
 	}
 	return r.URL.Path
-}
-
-// hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
-// access log, which writes query strings and the Location header. The audit log has them.
-func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
-	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath,
-		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
-		return
-	case authserver.AuthorizePath:
-		// It is answered with a code where consent was given before.
-		if w.Header().Get("Location") == "" {
-			return
-		}
-	}
-	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	}
 }
 
 // admitsFrom does not look for the address where nobody asks for it.
@@ -335,7 +311,7 @@ func endStreamsAtExit(ctx caddy.Context) {
 	}
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
-			streams.EndAll(errExiting)
+			streams.Close(errExiting)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 // BenchmarkRefusal is a flood of forged tokens: what a stranger can make the edge do.
 func BenchmarkRefusal(b *testing.B) {
 	h := newTestHandler(b)
-	settings, err := (&GuardOptions{MaxBadTokens: off}).settings()
+	settings, err := (&GuardOptions{MaxBadTokens: given(0)}).settings()
 	if err != nil {
 		b.Fatal(err)
 	}

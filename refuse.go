@@ -64,6 +64,14 @@ func refuseScope(w http.ResponseWriter, s *site, res *resource, path, needed str
 	return turnAway(reasonScope, http.StatusForbidden, errScope)
 }
 
+// dontWaitForBody has an answer sent at once to a client that holds its body back until it is asked for
+// (RFC 9110, section 10.1.1). Nobody will ask, and the server would wait for it before it answers.
+func dontWaitForBody(w http.ResponseWriter, r *http.Request) {
+	if len(r.Header["Expect"]) > 0 && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 func challenge(w http.ResponseWriter, s *site, res *resource, path string, c oauthmeta.Challenge) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver/facade"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/portal"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -35,6 +36,7 @@ type site struct {
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
 	machines  authserver.Machines
+	people    identity.People
 	networks  *access.Networks
 	external  external.Servers
 	tokens    *access.ServiceTokens
@@ -85,7 +87,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay,
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay, people: identity.PeopleOf(h.providers),
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
@@ -102,6 +104,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
+		Admits:       h.admitsStill(s),
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
 		Limits:       limits,

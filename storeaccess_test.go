@@ -72,7 +72,7 @@ func TestTheGuardAsksNoStore(t *testing.T) {
 	if store.calls.Load() == 0 {
 		t.Fatal("loading the keys was not counted, so nothing would be")
 	}
-	if h.guarding, err = (&GuardOptions{MaxBadTokens: off}).settings(); err != nil {
+	if h.guarding, err = (&GuardOptions{MaxBadTokens: given(0)}).settings(); err != nil {
 		t.Fatal(err)
 	}
 	if h.fixed, err = h.newSite(testIssuer); err != nil {

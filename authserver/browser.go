@@ -131,6 +131,13 @@ func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
 		}
 		browser.User = up.User // as the provider described them last
 	}
+	person, gone := s.people.Find(browser.User.Issuer, browser.User.Subject)
+	if gone {
+		return nil, nil
+	}
+	if person != nil {
+		browser.User = s.userOf(person.User) // as the configuration describes them now
+	}
 	if !s.Policy.Allows(browser.User.Email, joinGroups(browser.User.Groups)) {
 		return nil, nil
 	}

@@ -29,12 +29,18 @@ var (
 	errNotAnswered    = errors.New("another replica got no answer from the identity provider")
 )
 
-// recheck returns what is known of the person of a grant, asking the identity provider again where
+// recheck returns what is known of the person of a grant: what the configuration says if it names them
+// itself, else what the identity provider does, asking it again where
 // that is possible and its last word is older than Lifetimes.Recheck. An account that the provider
 // does not vouch for any more loses all grants of its sign-in. While the provider cannot be asked its
 // last word counts for RecheckGrace longer; then the client is told to come back, and loses nothing.
 func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, *oauthError) {
-	if grant.Upstream == (sessions.ID{}) {
+	switch person, gone := s.people.Find(grant.User.Issuer, grant.User.Subject); {
+	case gone:
+		return sessions.User{}, s.endGrant(r, grant, audit.ByOperator, "the user is not in the configuration any more")
+	case person != nil:
+		return s.userOf(person.User), nil
+	case grant.Upstream == (sessions.ID{}):
 		return grant.User, nil
 	}
 	up, err := s.Vault.LoadUpstream(r.Context(), grant.User, grant.Upstream)
@@ -50,10 +56,13 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		return up.User, nil
 	case errors.Is(err, identity.ErrDenied):
 		ended, err := s.Vault.EndUpstream(r.Context(), grant.User, grant.Upstream)
-		for _, g := range ended {
+		for _, g := range ended.Grants {
 			if g.ID != grant.ID {
 				s.recordRevocation(r, g, audit.ByProvider, notVouched)
 			}
+		}
+		for _, t := range ended.Tokens {
+			s.recordTokenEnd(r.Context(), t, audit.ByProvider, notVouched)
 		}
 		if err != nil {
 			return sessions.User{}, s.storeError("ending a sign-in", err)

@@ -5,6 +5,7 @@ package authserver
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -203,6 +204,7 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	people    identity.People    // whom the configuration names
 	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
 	forms     forms.Forms
@@ -210,6 +212,9 @@ type Server struct {
 	devices   *Devices
 	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
+
+	ownerChecks chan struct{}
+	background  sync.WaitGroup
 
 	resourceServers resourceServers
 }
@@ -219,9 +224,11 @@ func New(c Config) *Server {
 	s := &Server{
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
+		people:    identity.PeopleOf(c.Providers),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
+		ownerChecks:     make(chan struct{}, maxOwnerChecks),
 		resourceServers: newResourceServers(c),
 	}
 	if s.signIns = c.SignIns; s.signIns == nil {

@@ -40,6 +40,7 @@ type connect struct {
 	Browser  sessions.ID `json:"b"`
 	Resource string      `json:"r"`
 	Source   string      `json:"o"`
+	Issuer   string      `json:"i"` // of the server that the browser was sent to
 	Verifier string      `json:"v"`
 }
 
@@ -60,7 +61,7 @@ func (k *Keeper) Connect(ctx context.Context, v Visit, up *Upstream) (address st
 	}
 	c := connect{
 		User: v.Person.Key(), Session: v.Session, Browser: v.Browser,
-		Resource: up.Resource, Source: up.source(), Verifier: oauth2.GenerateVerifier(),
+		Resource: up.Resource, Source: up.source(), Issuer: md.Issuer, Verifier: oauth2.GenerateVerifier(),
 	}
 	state, err := k.connects.Issue(ctx, c)
 	if err != nil {
@@ -88,7 +89,15 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	case err != nil:
 		return false, ErrStale
 	}
-	md, err := up.OAuth.Metadata(ctx)
+	server, err := up.OAuth.At(ctx, c.Issuer)
+	if errors.Is(err, oauthclient.ErrMoved) {
+		// The code is not for the server that is named now.
+		return false, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	if err != nil {
+		return false, err
+	}
+	md, err := server.Metadata(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +105,7 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	if err != nil {
 		return false, err
 	}
-	t, err := up.OAuth.Exchange(ctx, code, c.Verifier, up.RedirectURI, nil)
+	t, err := server.Exchange(ctx, code, c.Verifier, up.RedirectURI, nil)
 	switch {
 	case errors.Is(err, oauthclient.ErrGrantEnded):
 		return false, fmt.Errorf("%w: the code was refused", ErrAnswer)
@@ -105,9 +114,9 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	replaced, err = k.put(ctx, v.Person, up, t)
+	replaced, err = k.put(ctx, v.Person, up, t, c.Issuer)
 	if err != nil {
-		_ = up.OAuth.Revoke(ctx, t.Access, t.Refresh) // it is nobody's
+		_ = server.Revoke(ctx, t.Access, t.Refresh) // it is nobody's
 	}
 	return replaced, err
 }

@@ -244,6 +244,7 @@ type authServer struct {
 	reuse     bool // a refresh token was used twice
 	revoked   []string
 	hold      chan struct{} // refreshes wait for it
+	issuing   func()        // called when something is issued
 }
 
 func newAuthServer(t *testing.T, c *clock) *authServer {
@@ -317,6 +318,9 @@ func (s *authServer) token(w http.ResponseWriter, form url.Values) {
 		return
 	}
 	s.issued++
+	if s.issuing != nil {
+		s.issuing()
+	}
 	s.refresh = "refresh-" + strconv.Itoa(s.issued)
 	answer := map[string]any{"access_token": "access-" + strconv.Itoa(s.issued), "token_type": "Bearer", "refresh_token": s.refresh}
 	if s.life > 0 {

@@ -52,7 +52,11 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 	case err != nil:
 		return seen, err
 	}
-	tokens, err := up.OAuth.Refresh(ctx, claimed.Refresh, nil)
+	var issued oauthclient.Tokens
+	server, err := up.OAuth.At(ctx, claimed.Issuer)
+	if err == nil {
+		issued, err = server.Refresh(ctx, claimed.Refresh, nil)
+	}
 	switch {
 	case errors.Is(err, oauthclient.ErrGrantEnded):
 		k.recordFailure(ctx, person, up, "the authorization server refused to refresh it")
@@ -64,13 +68,16 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 			c.AskedAt, c.RetryAt = time.Time{}, k.Now().Add(retryPause)
 			return nil
 		})
+		if errors.Is(err, oauthclient.ErrMoved) && release == nil {
+			return claimed, ErrEnded // until it is connected there, or the old one is named again
+		}
 		return claimed, errors.Join(ErrServerDown, release)
 	}
-	return k.renewed(ctx, up, claimed, tokens)
+	return k.renewed(ctx, up, server, claimed, issued)
 }
 
 // renewed stores what a refresh gave.
-func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Credential, t oauthclient.Tokens) (sessions.Credential, error) {
+func (k *Keeper) renewed(ctx context.Context, up *Upstream, server *oauthclient.Client, claimed sessions.Credential, t oauthclient.Tokens) (sessions.Credential, error) {
 	// Unlike a person's change this one must not fail: the old refresh token may be worth nothing now. A
 	// replica that does not hear of it finds out by the next refusal.
 	if err := k.Vault.Supersede(ctx, claimed.Version, superseded); err != nil {
@@ -88,7 +95,7 @@ func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Cre
 	switch {
 	case errors.Is(err, errOvertaken):
 		// It was removed or replaced meanwhile: what has just been issued is nobody's.
-		up.OAuth.Revoke(ctx, t.Access, t.Refresh)
+		_ = server.Revoke(ctx, t.Access, t.Refresh)
 		return stored, k.usable(up, stored)
 	case err != nil:
 		k.Logger.Error("a refreshed credential could not be stored; its owner may have to connect again", zap.Error(err))

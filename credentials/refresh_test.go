@@ -213,7 +213,7 @@ func TestRenewAfterTheUpstreamRefused(t *testing.T) {
 
 func TestATokenThatCannotBeRefreshedIsGoodToItsEnd(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.put(t.Context(), alice, w.linear, oauthclient.Tokens{Access: "short", Expires: w.clock.Now().Add(time.Hour)}); err != nil {
+	if _, err := w.put(t.Context(), alice, w.linear, oauthclient.Tokens{Access: "short", Expires: w.clock.Now().Add(time.Hour)}, w.server.URL); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(time.Hour - time.Second)

@@ -153,6 +153,32 @@ func TestAStreamEndsWithItsTokenOrAfterItsGrace(t *testing.T) {
 	all.Wait()
 }
 
+// Streams survive a reload, but not the end of the permission to have them.
+func TestAReloadEndsTheStreamsOfWhomItShutsOut(t *testing.T) {
+	t.Parallel()
+	w := newStreamWorld(t, true, "streams {\n heartbeat 1s\n }")
+	alice, _, _ := w.token(idp.Alice)
+	bob, _, _ := w.token(idp.Bob)
+	for name, transport := range w.protocols() {
+		out := w.open(transport, http.MethodGet, alice)
+		up := w.raw.Next(t)
+		stays := w.open(transport, http.MethodGet, bob)
+		other := w.raw.Next(t)
+		w.edge.Reload(replaceOnce(t, w.site, "allow domain example.com", "allow domain elsewhere.example"))
+		out.expectEnd(20*time.Second, true)
+		gone(t, up)
+		other.Write("data: still here\n\n")
+		stays.expect("data: still here")
+		stays.leave()
+		gone(t, other)
+		w.edge.Reload(w.site)
+		t.Logf("over %s", name)
+	}
+	if n := w.edge.Metric(`caddy_mcp_auth_streams_ended_total{cause="revoked"}`); n != 3 {
+		t.Errorf("%v streams were counted as revoked, want 3", n)
+	}
+}
+
 func TestLimitsOfStreamsAreForOnePersonAndForAll(t *testing.T) {
 	t.Parallel()
 	w := newStreamWorld(t, false, "streams {\n max_per_user 2\n max 3\n }")

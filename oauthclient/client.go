@@ -29,6 +29,8 @@ var (
 	ErrServerDown = errors.New("authorization server unavailable")
 	// ErrGrantEnded is the authorization server's word that a code or a refresh token is good no more.
 	ErrGrantEnded = errors.New("the authorization server's grant is not valid any more")
+	// ErrMoved means that another authorization server is named now than was asked before.
+	ErrMoved = errors.New("another authorization server is named now")
 	// ErrDeclined means that the person or the authorization server said no.
 	ErrDeclined = errors.New("the authorization was declined")
 	// ErrAnswer means that an authorization response does not pass.
@@ -75,6 +77,7 @@ type Client struct {
 	config Config
 	plain  bool // the server is on this machine, without TLS
 	client *http.Client
+	pinned *Metadata // of a client that [Client.At] returned
 
 	flight singleflight.Group
 	mu     sync.Mutex

@@ -49,6 +49,9 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 			TokenEndpoint: c.config.TokenEndpoint, RevocationEndpoint: c.config.RevocationEndpoint,
 		}, nil
 	}
+	if c.pinned != nil {
+		return c.pinned, nil
+	}
 	if md, err := c.remembered(); md != nil || err != nil {
 		return md, err
 	}
@@ -73,6 +76,20 @@ func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
 	})
 	md, _ := found.(*Metadata)
 	return md, err
+}
+
+// At returns the client at the server that is known now, which has to be issuer, for as long as one thing
+// takes. What one server has issued is not shown to another that is named later (RFC 9700, section 4.4). The
+// error is ErrServerDown or ErrMoved.
+func (c *Client) At(ctx context.Context, issuer string) (*Client, error) {
+	md, err := c.Metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if md.Issuer != issuer {
+		return nil, ErrMoved
+	}
+	return &Client{config: c.config, plain: c.plain, client: c.client, pinned: md}, nil
 }
 
 func (c *Client) remembered() (*Metadata, error) {

@@ -36,6 +36,7 @@ type Edge struct {
 	global  string
 	servers string
 	more    string
+	whole   string
 	log     string
 	extra   string
 	env     []string
@@ -55,6 +56,10 @@ type Config struct {
 	Logs string            // further logs
 	Env  map[string]string // environment of the process
 
+	// Whole is a whole Caddyfile in the place of all that, with the port in it. Where it keeps its files is
+	// added.
+	Whole string
+
 	Global  string // further global options
 	Servers string // what stands in the global option of that name
 
@@ -71,7 +76,7 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, global: c.Global, servers: c.Servers, more: c.More, log: c.Log, extra: c.Logs, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, global: c.Global, servers: c.Servers, more: c.More, whole: c.Whole, log: c.Log, extra: c.Logs, logs: new(Logs)}
 	e.ip, e.storage = cmp.Or(c.IP, "127.0.0.1"), cmp.Or(c.Storage, filepath.Join(dir, "storage"))
 	if e.port == 0 {
 		e.port = FreePort(t)
@@ -264,9 +269,29 @@ func (e *Edge) write(site string) {
 		const end = "\t\tlevel DEBUG\n\t}\n"
 		text = strings.Replace(text, end, "\t\tlevel DEBUG\n\t\t"+e.log+"\n\t}\n\t"+e.extra+"\n", 1)
 	}
+	if e.whole != "" {
+		text = placed(e.whole, e.dir)
+	}
 	if err := os.WriteFile(e.caddyfile(), []byte(text), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// placed adds to a whole Caddyfile where it keeps its files, in its global options if it has any.
+func placed(text, dir string) string {
+	options := fmt.Sprintf("{\n\tadmin unix/%[1]s/admin.sock\n\tstorage file_system %[1]s/storage\n\tskip_install_trust\n", dir)
+	at := 0
+	for line := range strings.Lines(text) {
+		switch trimmed := strings.TrimSpace(line); {
+		case trimmed == "" || trimmed[0] == '#':
+			at += len(line)
+			continue
+		case trimmed == "{":
+			return text[:at] + options + text[at+len(line):]
+		}
+		break
+	}
+	return options + "}\n" + text
 }
 
 // Caddyfile wraps a site block's content into a whole configuration. It logs at debug level, so
