@@ -80,7 +80,7 @@ func (p *issuing) Finish(ctx context.Context, a identity.Attempt, params url.Val
 	return user, nil
 }
 
-func (p *issuing) Recheck(_ context.Context, upstream []byte) (identity.User, []byte, error) {
+func (p *issuing) Recheck(ctx context.Context, upstream []byte) (identity.User, []byte, error) {
 	p.mu.Lock()
 	hold := p.refreshing
 	if p.asked != nil {
@@ -105,6 +105,9 @@ func (p *issuing) Recheck(_ context.Context, upstream []byte) (identity.User, []
 	}
 	delete(p.current, old.Refresh)
 	next := p.issue(old.Subject, old.Asked)
+	if ctx.Err() != nil {
+		return identity.User{}, nil, identity.ErrUnavailable // the answer went to nobody
+	}
 	if p.unfit {
 		old.Refresh = next.Refresh
 		return identity.User{}, p.pack(old), &UnfitError{Why: OtherAudience}
