@@ -55,13 +55,14 @@ func New(opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := opts.check(); err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
 	return &Store{client: redis.NewUniversalClient(opts.client()), opts: opts}, nil
 }
 
-func (o *Options) check() error {
+// Validate says what is wrong with the options. New does so too.
+func (o *Options) Validate() error {
 	if len(o.Addresses) == 0 {
 		return errors.New("no address of a Redis server was given")
 	}
