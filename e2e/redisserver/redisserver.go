@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,14 +23,29 @@ type Server struct {
 	t       testing.TB
 	program string
 	port    int
+	config  []string
 	args    []string
 	dir     string
 	process *exec.Cmd
 	output  *edge.Logs
 }
 
-// Start runs redis-server with further arguments until the test ends; without the program the test is skipped.
-func Start(t testing.TB, args ...string) *Server {
+// Start runs redis-server with more lines of configuration until the test ends; with "port 0" it speaks only TLS; without the program the test is skipped.
+func Start(t testing.TB, config ...string) *Server {
+	t.Helper()
+	return start(t, append([]string{"save \"\"", "appendonly no", "loglevel warning"}, config...))
+}
+
+// StartSentinel runs a Sentinel that watches over main and its replicas, under the name "main".
+func StartSentinel(t testing.TB, main *Server) *Server {
+	t.Helper()
+	return start(t, []string{
+		fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1", main.port),
+		"sentinel down-after-milliseconds main 1000", "sentinel failover-timeout main 5000",
+	}, "--sentinel")
+}
+
+func start(t testing.TB, config []string, args ...string) *Server {
 	t.Helper()
 	program := chromium.RequireTool(t, "redis-server")
 	// Not t.TempDir: what a server writes late would keep it from being removed.
@@ -37,7 +53,7 @@ func Start(t testing.TB, args ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, program: program, port: edge.FreePort(t), args: args, dir: dir, output: new(edge.Logs)}
+	s := &Server{t: t, program: program, port: edge.FreePort(t), config: config, args: args, dir: dir, output: new(edge.Logs)}
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
@@ -59,18 +75,17 @@ func (s *Server) Port() int { return s.port }
 func (s *Server) Run() {
 	s.t.Helper()
 	// The configuration is a file, since a password must not be an argument that everybody can read.
-	lines := append([]string{
-		"bind 127.0.0.1", "save \"\"", "appendonly no", "dir " + s.dir, "daemonize no", "loglevel warning",
-	}, s.args...)
-	if !strings.Contains(strings.Join(s.args, "\n"), "tls-port ") {
+	lines := append([]string{"bind 127.0.0.1", "dir " + s.dir}, s.config...)
+	if slices.Contains(s.config, "port 0") {
+		lines = append(lines, fmt.Sprintf("tls-port %d", s.port))
+	} else {
 		lines = append(lines, fmt.Sprintf("port %d", s.port))
 	}
 	file := filepath.Join(s.dir, "redis.conf")
-	text := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "{port}", fmt.Sprint(s.port))
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(s.program, file)
+	cmd := exec.Command(s.program, append([]string{file}, s.args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, s.output, s.output
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("starting redis-server: %v", err)

@@ -1,0 +1,206 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/redisserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/redisstore"
+)
+
+// hearing is what a watcher has reported.
+type hearing struct {
+	t    *testing.T
+	keys chan string
+}
+
+// watchRedis watches until the test ends, and again whenever the store cannot keep its promise, as callers do.
+func watchRedis(t *testing.T, store sessions.Store) *hearing {
+	t.Helper()
+	h := &hearing{t: t, keys: make(chan string, 1000)}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if store.Watch(ctx, "a/", func(key string, _ []byte) { h.keys <- key }) != nil {
+				select {
+				case <-ctx.Done():
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return h
+}
+
+func (h *hearing) await(key string, within time.Duration) {
+	h.t.Helper()
+	deadline := time.After(within)
+	for {
+		select {
+		case got := <-h.keys:
+			if got == key {
+				return
+			}
+		case <-deadline:
+			h.t.Fatalf("the watcher did not hear of %s within %v", key, within)
+		}
+	}
+}
+
+func mustPut(t *testing.T, store sessions.Store, key string) {
+	t.Helper()
+	if err := store.Put(t.Context(), key, []byte("value"), time.Hour); err != nil {
+		t.Fatalf("Put of %s: %v", key, err)
+	}
+}
+
+// relay passes connections on to a server, until it is told to let those that are open go silent.
+type relay struct {
+	ln     net.Listener
+	target string
+
+	mu   sync.Mutex
+	gate chan struct{} // closed: what has been accepted before passes nothing on
+	all  []net.Conn
+}
+
+func startRelay(t *testing.T, target string) *relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{ln: ln, target: target, gate: make(chan struct{})}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			r.mu.Lock()
+			gate := r.gate
+			r.all = append(r.all, in, out)
+			r.mu.Unlock()
+			running.Go(func() { _, _ = io.Copy(out, in) })
+			running.Go(func() { _, _ = io.Copy(&silenced{in, gate}, out) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		r.mu.Lock()
+		for _, conn := range r.all {
+			_ = conn.Close()
+		}
+		r.mu.Unlock()
+		running.Wait()
+	})
+	return r
+}
+
+// silence lets every open connection stay open and say nothing any more. New ones work.
+func (r *relay) silence() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.gate)
+	r.gate = make(chan struct{})
+}
+
+type silenced struct {
+	io.Writer
+	gate chan struct{}
+}
+
+func (s *silenced) Write(b []byte) (int, error) {
+	select {
+	case <-s.gate:
+		return len(b), nil
+	default:
+		return s.Writer.Write(b)
+	}
+}
+
+// The promise is two seconds after the write; what comes on top is for busy machines.
+const heardWithin = 2*time.Second + 2*time.Second
+
+func TestAWatcherOnRedisHearsWhatIsWrittenAroundABreak(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	direct := openRedis(t, redisstore.Options{Addresses: []string{server.Addr()}})
+	for _, tc := range []struct {
+		name string
+		cut  func(r *relay)
+	}{
+		{"when the connection is closed", func(*relay) {
+			client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+			defer client.Close()
+			if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"when the connection stays open and goes silent", func(r *relay) { r.silence() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := startRelay(t, server.Addr())
+			store := openRedis(t, redisstore.Options{Addresses: []string{r.ln.Addr().String()}})
+			mustPut(t, direct, "a/before")
+			heard := watchRedis(t, store)
+			heard.await("a/before", heardWithin)
+			for range 3 {
+				tc.cut(r)
+				mustPut(t, direct, "a/meanwhile")
+				heard.await("a/meanwhile", heardWithin)
+				if err := direct.Delete(t.Context(), "a/meanwhile"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheStoreOnARedisThatIsReplaced(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t)
+	store := openRedis(t, redisstore.Options{Addresses: []string{server.Addr()}})
+	mustPut(t, store, "a/b")
+	server.Kill()
+	if _, err := store.Get(t.Context(), "a/b"); err == nil || errors.Is(err, sessions.ErrNotFound) {
+		t.Errorf("Get without a server: %v, want an outage", err)
+	}
+	if err := store.Watch(t.Context(), "a/", func(string, []byte) {}); err == nil {
+		t.Error("Watch without a server promises what it cannot keep")
+	}
+	server.Run()
+	// The new one is empty and knows no script.
+	if _, err := store.Get(t.Context(), "a/b"); !errors.Is(err, sessions.ErrNotFound) {
+		t.Errorf("Get from an empty server: %v, want ErrNotFound", err)
+	}
+	mustPut(t, store, "a/b")
+	server.Kill()
+	server.Run()
+	err := store.Update(t.Context(), "a/b", func(old []byte) ([]byte, time.Duration, error) {
+		if old != nil {
+			t.Errorf("Update on an empty server got %q", old)
+		}
+		return []byte("again"), time.Hour, nil
+	})
+	if err != nil {
+		t.Errorf("Update on an empty server: %v", err)
+	}
+}
