@@ -1,12 +1,16 @@
 package mcpauth
 
 import (
+	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 )
 
 // The access log writes query strings and the Location header, and a code or state in either is worth
@@ -41,6 +45,41 @@ func TestCodesStayOutOfTheAccessLog(t *testing.T) {
 			}
 			if skipped, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); skipped != tc.skipped {
 				t.Errorf("status %d, Location %q: skipped %t, want %t", w.Code, w.Header().Get("Location"), skipped, tc.skipped)
+			}
+		})
+	}
+}
+
+// What is refused before an endpoint sees it carries the same codes, and the server's log of errors has the
+// whole address too.
+func TestCodesStayOutOfTheLogsWhereTheyAreRefused(t *testing.T) {
+	inside, err := access.NewNetworks([]string{"10.0.0.0/8"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*Handler, *http.Request)
+		status int
+	}{
+		{"in early data", func(_ *Handler, r *http.Request) { r.TLS = &tls.ConnectionState{ServerName: "mcp.example.com"} }, http.StatusTooEarly},
+		{"from elsewhere", func(h *Handler, _ *http.Request) { h.fixed.networks = inside }, http.StatusForbidden},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := newEdge(t)
+			r := requestFrom("203.0.113.9", "GET", testIssuer+"/oauth2/callback?code=x&state=y", nil)
+			tc.change(e.Handler, r)
+			w := httptest.NewRecorder()
+			err := e.ServeHTTP(w, r, nil)
+			var failed caddyhttp.HandlerError
+			if errors.As(err, &failed) {
+				w.Code = failed.StatusCode
+			}
+			if w.Code != tc.status || tc.status == http.StatusTooEarly && err != nil {
+				t.Errorf("status %d, %v", w.Code, err)
+			}
+			if skipped, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); !skipped {
+				t.Error("the access log has the code")
 			}
 		})
 	}

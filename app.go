@@ -4,6 +4,7 @@ package mcpauth
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -22,6 +23,9 @@ type App struct {
 	runtimes map[string]*runtime
 	stores   map[string]StoreModule
 	detach   []func()
+
+	handlers []*Handler  // that this configuration has
+	over     atomic.Bool // another one has taken its place
 }
 
 // CaddyModule returns the Caddy module information.
@@ -73,11 +77,13 @@ func (a *App) Start() error {
 		}
 		rt.run()
 	}
+	inForce.begin(a)
 	return nil
 }
 
 // Stop gives the stores back to the config that follows, if there is one.
 func (a *App) Stop() error {
+	inForce.end(a)
 	for _, detach := range a.detach {
 		detach()
 	}

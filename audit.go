@@ -97,12 +97,16 @@ func (h *Handler) recordDenial(r *http.Request, reason sseproxy.Reason, e audit.
 	}
 }
 
-// recordUse records that a token is in use which is of no grant: the first time in each minute.
-func (h *Handler) recordUse(r *http.Request, c *caller) {
+// recordUse records that a token is in use which is of no grant: the first time in each minute. Then it also
+// has the owner of one that a person made asked about.
+func (h *Handler) recordUse(r *http.Request, s *site, c *caller) {
 	if !c.listed || !h.uses.First(c.ClientID, time.Now()) {
 		return
 	}
 	a := &c.Access
+	if s.auth != nil && a.UserIssuer != s.issuer {
+		s.auth.CheckOwner(sessions.User{Issuer: a.UserIssuer, Subject: a.Subject}, a.ID)
+	}
 	h.audit.Record(r.Context(), audit.Event{
 		Type: audit.TokenUsed, Allowed: true, Subject: a.Subject, Email: a.Email, ClientName: a.ClientName,
 		Resource: a.Resource, Credential: c.ClientID, ClientAddr: clientAddr(r),

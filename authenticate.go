@@ -22,7 +22,7 @@ const maxTrust = 24 * time.Hour
 // who has made it, and only they are asked. Errors are those of sessions and of access/external,
 // errAudience and errNotAdmitted; any other one means that nobody has made it.
 func (h *Handler) authenticate(r *http.Request, s *site, res *resource, token string, c *caller) error {
-	if s.auth != nil && (strings.HasPrefix(token, sessions.AccessToken.Prefix()) || strings.HasPrefix(token, sessions.UserToken.Prefix())) {
+	if s.issuesTokens() && (strings.HasPrefix(token, sessions.AccessToken.Prefix()) || strings.HasPrefix(token, sessions.UserToken.Prefix())) {
 		c.listed = strings.HasPrefix(token, sessions.UserToken.Prefix())
 		return h.ownToken(r.Context(), s, res, token, &c.Access)
 	}
@@ -34,8 +34,18 @@ func (h *Handler) authenticate(r *http.Request, s *site, res *resource, token st
 		return err
 	}
 	// Sessions are bound with the key ring, which these tokens themselves do without.
-	return h.runtime.load(r.Context())
+	if err := h.runtime.load(r.Context()); err != nil {
+		return err
+	}
+	if s.relay != nil && c.Access.ID != (sessions.ID{}) && s.vault.Revocations.Revoked(c.Access.ID) {
+		return sessions.ErrRevoked
+	}
+	return nil
 }
+
+// issuesTokens reports whether tokens of ours are good at s. Where a provider issues them, one from before
+// that was so is not.
+func (s *site) issuesTokens() bool { return s.auth != nil && s.relay == nil }
 
 // ownToken opens a token that was sealed here, and holds its owner to the allow rules as they are now.
 func (h *Handler) ownToken(ctx context.Context, s *site, res *resource, token string, a *sessions.Access) error {
@@ -67,6 +77,13 @@ func (s *site) admits(a *sessions.Access, res *resource) bool {
 	if a.UserIssuer == s.issuer {
 		return s.machines.Admits(a.ClientID, res.URI)
 	}
+	person, gone := s.people.Find(a.UserIssuer, a.Subject)
+	if gone {
+		return false
+	}
+	if person != nil {
+		a.Groups = person.JoinedGroups // a reload may have changed them
+	}
 	return s.admitsPerson(res, a.Email, a.Groups)
 }
 
@@ -87,7 +104,7 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 		expires = t.Expires
 	}
 	c.Access = sessions.Access{
-		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
+		ID: t.Fingerprint(), IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: scope,
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
 	c.listed = true
@@ -109,6 +126,10 @@ func (s *site) externalToken(ctx context.Context, token string, res *resource, n
 		IssuedAt: now.Unix(), ExpiresAt: expires.Unix(), Resource: res.URI, Scope: t.Scope,
 		UserIssuer: t.User.Issuer, Subject: t.User.Subject, Email: email, Name: t.User.Name, Groups: groups,
 		ClientID: t.ClientID, ClientName: t.ClientID,
+	}
+	if s.relay != nil {
+		// It may have gone out through us, and be ended before its time.
+		c.Access.ID = s.vault.TokenID(token)
 	}
 	if !s.admitsPerson(res, email, groups) {
 		return errNotAdmitted // whoever it is, the log says so

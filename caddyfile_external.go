@@ -26,6 +26,10 @@ import (
 //	    trust_unverified_email
 //	    groups_claim         <claim>
 //	    client_claim         <claim>
+//
+//	    facade {
+//	        ...
+//	    }
 //	}
 func parseAuthorizationServer(d *caddyfile.Dispenser) (*AuthorizationServer, error) {
 	a := new(AuthorizationServer)
@@ -53,10 +57,12 @@ func parseAuthorizationServer(d *caddyfile.Dispenser) (*AuthorizationServer, err
 			err = noArgs(d)
 		} else if name == "introspection" {
 			err = a.parseIntrospection(d)
+		} else if name == "facade" {
+			err = a.parseFacade(d)
 		} else {
 			err = d.Errf("unknown option %q; authorization_server knows: audience, allow_missing_audience, jwks, introspection, algorithms, "+
 				"require_at_jwt, required_scopes, scopes_claim, subject_claim, email_claim, email_verified_claim, trust_unverified_email, "+
-				"groups_claim, client_claim", name)
+				"groups_claim, client_claim, facade", name)
 		}
 		if err != nil {
 			return nil, err

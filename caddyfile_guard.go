@@ -13,7 +13,7 @@ const guardWords = "streams, origins, max_body, max_bad_tokens, max_requests_per
 // unmarshalOption reads one option of the guard. It reports whether it knows it. Syntax:
 //
 //	streams {
-//	    expiry_grace <duration>
+//	    expiry_grace <duration>|off
 //	    heartbeat    <duration>|off
 //	    max_per_user <number>|off
 //	    max          <number>|off
@@ -61,7 +61,7 @@ func parseStreams(d *caddyfile.Dispenser, s *Streams) error {
 		var err error
 		switch d.Val() {
 		case "expiry_grace":
-			err = parseDuration(d, &s.ExpiryGrace)
+			err = parseGrace(d, &s.ExpiryGrace)
 		case "heartbeat":
 			err = parseHeartbeat(d, &s.Heartbeat)
 		case "max_per_user":
@@ -78,58 +78,71 @@ func parseStreams(d *caddyfile.Dispenser, s *Streams) error {
 	return nil
 }
 
-// isOff recognises the two words for it, where a number or a duration could stand.
-func isOff(word string) bool { return word == "off" || word == "0" }
-
-func parseHeartbeat(d *caddyfile.Dispenser, target *caddy.Duration) error {
+// parseGrace reads a duration; off is none, which is the default.
+func parseGrace(d *caddyfile.Dispenser, target *caddy.Duration) error {
 	peek := *d
 	if *target == 0 && peek.NextArg() && isOff(peek.Val()) {
 		d.NextArg()
-		*target = off
 		return noArgs(d)
 	}
 	return parseDuration(d, target)
 }
 
+// isOff recognises the ways to write it where a duration could stand.
+func isOff(word string) bool {
+	duration, err := caddy.ParseDuration(word)
+	return word == "off" || err == nil && duration == 0
+}
+
+func parseHeartbeat(d *caddyfile.Dispenser, target **caddy.Duration) error {
+	if *target != nil {
+		return d.Err("heartbeat is given twice")
+	}
+	var heartbeat caddy.Duration
+	if err := parseGrace(d, &heartbeat); err != nil {
+		return err
+	}
+	*target = &heartbeat
+	return nil
+}
+
 // parseLimit reads a number, or off.
-func parseLimit(d *caddyfile.Dispenser, target *int) error {
+func parseLimit(d *caddyfile.Dispenser, target **int) error {
 	name := d.Val()
 	var text string
-	if *target != 0 {
+	if *target != nil {
 		return d.Errf("%s is given twice", name)
 	}
 	if !d.AllArgs(&text) {
 		return d.Errf("%s takes one number, or off", name)
 	}
-	if isOff(text) {
-		*target = off
-		return nil
+	n := 0
+	if text != "off" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 0 {
+			return d.Errf("%s: %q is no number; write a number, or off", name, text)
+		}
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return d.Errf("%s: %q is no number; write a number, or off", name, text)
-	}
-	*target = n
+	*target = &n
 	return nil
 }
 
-func parseMaxBody(d *caddyfile.Dispenser, target *int64) error {
+func parseMaxBody(d *caddyfile.Dispenser, target **int64) error {
 	var text string
-	if *target != 0 {
+	if *target != nil {
 		return d.Err("max_body is given twice")
 	}
 	if !d.AllArgs(&text) {
 		return d.Err("max_body takes one size, such as 16MiB, or off")
 	}
-	if isOff(text) {
-		*target = off
-		return nil
+	var size int64
+	if text != "off" {
+		var err error
+		if size, err = parseSize(text); err != nil {
+			return d.Errf("max_body: %v, or off", err)
+		}
 	}
-	size, err := parseSize(text)
-	if err != nil {
-		return d.Errf("max_body: %v, or off", err)
-	}
-	*target = size
+	*target = &size
 	return nil
 }
 

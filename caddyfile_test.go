@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -80,6 +81,25 @@ func TestTheExampleAdaptsAndIsFormatted(t *testing.T) {
 	}
 	if err := caddy.Validate(&config); err != nil {
 		t.Errorf("validating the example: %v", err)
+	}
+	// A module cannot say how long a header may take, so that whoever starts from the example has it (DO-03).
+	var servers struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					ReadHeader time.Duration `json:"read_header_timeout"`
+					Write      time.Duration `json:"write_timeout"`
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(result, &servers); err != nil || len(servers.Apps.HTTP.Servers) == 0 {
+		t.Fatalf("%+v, %v", servers, err)
+	}
+	for name, server := range servers.Apps.HTTP.Servers {
+		if server.ReadHeader != 10*time.Second || server.Write != 0 {
+			t.Errorf("%s: read_header %v, write %v", name, server.ReadHeader, server.Write)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -31,7 +32,7 @@ type Credentials struct {
 	OAuth *CredentialsOAuth `json:"oauth,omitempty"`
 
 	header credentials.Header
-	oauth  *credentials.OAuth
+	oauth  *oauthclient.Client
 }
 
 // CredentialsOAuth is a client at the authorization server of an upstream. Its redirect URL, to be
@@ -86,12 +87,16 @@ func (c *Credentials) load() error {
 	return err
 }
 
-func (o *CredentialsOAuth) client(id, secret string) (*credentials.OAuth, error) {
-	return credentials.NewOAuth(credentials.OAuthConfig{
+func (o *CredentialsOAuth) client(id, secret string) (*oauthclient.Client, error) {
+	client, err := oauthclient.New(oauthclient.Config{
 		Server: o.Server, ClientID: id, ClientSecret: secret, Scopes: o.Scopes,
 		AuthorizationEndpoint: o.AuthorizationEndpoint, TokenEndpoint: o.TokenEndpoint, RevocationEndpoint: o.RevocationEndpoint,
 		Resource: o.Resource, PrivateNetworks: o.PrivateNetworks,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("credentials oauth: %w", err)
+	}
+	return client, nil
 }
 
 func (c *Credentials) parseHeader() (credentials.Header, error) {

@@ -3,6 +3,7 @@ package mcpauth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -277,3 +278,68 @@ func BenchmarkCredential(b *testing.B) {
 		})
 	}
 }
+
+// People are asked only for credentials of servers that they may use, and can store none for others.
+func TestPeopleGiveCredentialsForWhatTheyMayUse(t *testing.T) {
+	resources := []*Resource{
+		{Paths: []string{"/github"}, Credentials: new(Credentials)},
+		{Paths: []string{"/payroll"}, Credentials: new(Credentials), Allow: &Allow{Emails: []string{"bob@example.com"}}},
+	}
+	for _, r := range resources {
+		if err := r.Credentials.load(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newTestHandler(t, resources...)
+	cookies := signIn(t, h, person)
+	page := browse(t, h, cookies, ownCredentials, nil).Body.String()
+	if !strings.Contains(page, testIssuer+"/github") || strings.Contains(page, testIssuer+"/payroll") {
+		t.Errorf("the page lists the wrong servers: %s", page)
+	}
+	ticket := ticketOfPage.FindStringSubmatch(page)[1]
+	w := browse(t, h, cookies, ownCredentials, url.Values{"ticket": {ticket}, "id": {"/payroll"}, "do": {"store"}, "credential": {"secret"}})
+	if w.Code != http.StatusNotFound {
+		t.Errorf("storing for a server that she may not use: %d", w.Code)
+	}
+}
+
+// What will pass by itself is answered with 503, which clients try again; it is no failure of ours.
+func TestWithoutTheStoreOrTheAuthorizationServerCallsAreToComeBack(t *testing.T) {
+	resources := []*Resource{{Paths: []string{"/linear"}, Credentials: &Credentials{OAuth: &CredentialsOAuth{
+		Server: "http://localhost:1", ClientID: "edge", AuthorizationEndpoint: "http://localhost:1/authorize", TokenEndpoint: "http://localhost:1/token",
+	}}}}
+	if err := resources[0].Credentials.load(); err != nil {
+		t.Fatal(err)
+	}
+	h := newTestHandler(t, resources...)
+	up := h.fixed.resources.all[0].credentials.Upstream
+	_, err := h.fixed.vault.UpdateCredential(t.Context(), person.Key(), up.Resource, time.Hour, func(c *sessions.Credential) error {
+		c.Version, c.Source, c.Issuer = sessions.NewID(), "http://localhost:1 edge", "http://localhost:1"
+		c.Secret, c.Refresh, c.ExpiresAt = "lin_1", "refresh", time.Now().Add(-time.Minute) // and nobody to refresh it
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []bool{false, true} {
+		name := "the authorization server"
+		if broken {
+			name = "the store"
+			h.fixed.vault.Store = downStore{h.fixed.vault.Store}
+		}
+		w, got, err := callTool(t, h, "/linear", h.token(t, up.Resource, func(a *sessions.Access) {
+			if broken {
+				a.Subject = "bob" // of whom no copy is in memory
+			}
+		}))
+		var failed caddyhttp.HandlerError
+		if !errors.As(err, &failed) || failed.StatusCode != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || got != nil {
+			t.Errorf("without %s: %v, %v", name, err, w.Header())
+		}
+	}
+}
+
+// downStore gives nothing away.
+type downStore struct{ sessions.Store }
+
+func (downStore) Get(context.Context, string) ([]byte, error) { return nil, errors.New("down") }

@@ -22,6 +22,9 @@ func init() {
 // a server that checks who comes.
 const devHeader = "Mcp-Auth-Mode"
 
+// devIssuer is the issuer of the one user there is.
+const devIssuer = "dev"
+
 // Dev is development mode, for a laptop: real OAuth endpoints, which approve by themselves and sign
 // everybody in as one user, so that clients which insist on OAuth connect with nothing to set up.
 //
@@ -61,7 +64,7 @@ func (d *Dev) build() (*identity.Fixed, error) {
 	if user.Name == "" {
 		user.Name = "Developer"
 	}
-	return identity.NewFixed("dev", "development mode", "dev", user)
+	return identity.NewFixed("dev", "development mode", devIssuer, user)
 }
 
 // Provider implements ProviderModule.

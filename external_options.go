@@ -12,7 +12,8 @@ import (
 )
 
 // AuthorizationServer is an authorization server that somebody else runs, and whose access tokens are
-// accepted. This site then issues none itself: its metadata send clients there.
+// accepted. This site then issues none itself: its metadata send clients there, or to this site with a
+// facade.
 //
 // The authorization server is first asked when somebody comes with a token of it; one that is down
 // does not keep Caddy from starting.
@@ -69,6 +70,10 @@ type AuthorizationServer struct {
 	// The claim with the client's id. Default: the first of `client_id`, `azp`, `cid` and `appid`
 	// that there is.
 	ClientClaim string `json:"client_claim,omitempty"`
+
+	// Let MCP clients register at this site, where they cannot at the authorization server, and send
+	// them on with one client. Default: clients go to the authorization server themselves.
+	Facade *Facade `json:"facade,omitempty"`
 }
 
 // Introspection is an endpoint to ask about tokens.
@@ -88,6 +93,9 @@ type Introspection struct {
 func (a *AuthorizationServer) check() error {
 	if a == nil {
 		return errors.New("an entry of authorization_servers is null")
+	}
+	if err := a.Facade.check(a.Issuer); err != nil {
+		return fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
 	}
 	if strings.Contains(a.Issuer+a.JWKS, "{") {
 		return nil // known in Provision

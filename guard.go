@@ -22,6 +22,7 @@ func (h *Handler) protect(w http.ResponseWriter, r *http.Request, s *site, res *
 	err := h.guard(w, r, s, res, path, c, next)
 	if err != nil {
 		h.recordDenied(r, res, c, err)
+		dontWaitForBody(w, r)
 	}
 	return err
 }
@@ -114,6 +115,6 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *res
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(c.placeholder)
 	}
-	h.recordUse(r, c)
+	h.recordUse(r, s, c)
 	return s.guard.ServeCall(w, r, &c.Call, s.credentialed(c, res, next))
 }

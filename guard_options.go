@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/throttle"
 )
 
-// GuardOptions are the settings of what stands before the protected resources. Numbers of which zero
-// is the default are off with -1.
+// GuardOptions are the settings of what stands before the protected resources. A limit of 0 is off; one
+// that is not given is the default.
 type GuardOptions struct {
 	// How long streams live and how many there may be.
 	Streams *Streams `json:"streams,omitempty"`
@@ -28,17 +28,17 @@ type GuardOptions struct {
 	// The largest MCP message in bytes; more is refused with 413. It applies to requests that are
 	// JSON or say by their headers that they are MCP. What else lives on a protected resource is for
 	// the `request_body` directive. Default: 16 MiB.
-	MaxBody int64 `json:"max_body,omitempty"`
+	MaxBody *int64 `json:"max_body,omitempty"`
 
 	// How many access tokens that were never issued one client address may present per minute; IPv6
 	// addresses count by their /64. Above it such tokens are answered with 429. Valid, expired and
 	// revoked ones from the same address are not affected. Default: 60.
-	MaxBadTokens int `json:"max_bad_tokens,omitempty"`
+	MaxBadTokens *int `json:"max_bad_tokens,omitempty"`
 
 	// How many requests one person, or one program with a token of its own, may make per minute, all of
 	// which may come at once. One more is answered with 429. Each machine counts for itself, and starts
 	// over when the configuration is loaded. Default: 6000.
-	MaxRequestsPerUser int `json:"max_requests_per_user,omitempty"`
+	MaxRequestsPerUser *int `json:"max_requests_per_user,omitempty"`
 
 	// Whether requests may leave HTTP for a WebSocket. MCP has no use for it. Default: `false`.
 	Upgrades *bool `json:"upgrades,omitempty"`
@@ -51,14 +51,14 @@ type Streams struct {
 
 	// After how much silence an event stream gets a comment, which clients ignore and which keeps
 	// everybody on the way from taking the stream for dead. Default: `25s`.
-	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+	Heartbeat *caddy.Duration `json:"heartbeat,omitempty"`
 
 	// How many streams one person may have open, over all clients and sites. A request for one more
 	// is answered with 429. Default: 256.
-	MaxPerUser int `json:"max_per_user,omitempty"`
+	MaxPerUser *int `json:"max_per_user,omitempty"`
 
 	// How many streams may be open in all. Each holds some 90 KiB here. Default: 50000.
-	Max int `json:"max,omitempty"`
+	Max *int `json:"max,omitempty"`
 }
 
 // The defaults are far above what people do, and below what would be felt.
@@ -70,7 +70,6 @@ const (
 	defaultMaxStreams   = 50_000
 	maxExpiryGrace      = time.Hour
 	throttledAddresses  = 10_000
-	off                 = -1
 	shortestHeartbeat   = time.Second
 	longestHeartbeat    = time.Hour
 	smallestBody        = 1 << 10
@@ -96,13 +95,13 @@ func (o *GuardOptions) inherit(d *GuardOptions) {
 	if len(o.Origins) == 0 {
 		o.Origins = d.Origins
 	}
-	if o.MaxBody == 0 {
+	if o.MaxBody == nil {
 		o.MaxBody = d.MaxBody
 	}
-	if o.MaxBadTokens == 0 {
+	if o.MaxBadTokens == nil {
 		o.MaxBadTokens = d.MaxBadTokens
 	}
-	if o.MaxRequestsPerUser == 0 {
+	if o.MaxRequestsPerUser == nil {
 		o.MaxRequestsPerUser = d.MaxRequestsPerUser
 	}
 	if o.Upgrades == nil {
@@ -119,14 +118,8 @@ func (o *GuardOptions) settings() (guardSettings, error) {
 	if _, err := sseproxy.NewOrigins(noIssuer, s.origins); err != nil {
 		return s, err
 	}
-	switch {
-	case o.MaxBody == 0:
-		s.maxBody = defaultMaxBody
-	case o.MaxBody == off:
-	case o.MaxBody < smallestBody:
-		return s, fmt.Errorf("max_body is %d bytes: no MCP message fits; write, for example, max_body 16MiB, or max_body off", o.MaxBody)
-	default:
-		s.maxBody = o.MaxBody
+	if s.maxBody = orDefault(o.MaxBody, defaultMaxBody); s.maxBody != 0 && s.maxBody < smallestBody {
+		return s, fmt.Errorf("max_body is %d bytes: no MCP message fits; write, for example, max_body 16MiB, or max_body off", s.maxBody)
 	}
 	bad, err := limit("max_bad_tokens", o.MaxBadTokens, defaultBadTokens)
 	if err != nil {
@@ -158,34 +151,34 @@ func (o *Streams) resolve(s *guardSettings) (err error) {
 	if s.grace = time.Duration(o.ExpiryGrace); s.grace < 0 || s.grace > maxExpiryGrace {
 		return fmt.Errorf("streams: expiry_grace is %s: it must be at most %s", s.grace, maxExpiryGrace)
 	}
-	switch s.heartbeat = time.Duration(o.Heartbeat); {
-	case s.heartbeat == 0:
-		s.heartbeat = sseproxy.DefaultHeartbeat
-	case s.heartbeat == off:
-		s.heartbeat = 0
-	case s.heartbeat < shortestHeartbeat || s.heartbeat > longestHeartbeat:
+	s.heartbeat = time.Duration(orDefault(o.Heartbeat, caddy.Duration(sseproxy.DefaultHeartbeat)))
+	if s.heartbeat != 0 && (s.heartbeat < shortestHeartbeat || s.heartbeat > longestHeartbeat) {
 		return fmt.Errorf("streams: heartbeat is %s: it must be between %s and %s, or off", s.heartbeat, shortestHeartbeat, longestHeartbeat)
 	}
 	return nil
 }
 
-// limit resolves a number: 0 is the default, off is 0.
-func limit(name string, n, standard int) (int, error) {
-	switch {
-	case n == 0:
-		return standard, nil
-	case n == off:
-		return 0, nil
-	case n < 0 || n > 10_000_000:
+// limit resolves a number; 0 is no limit.
+func limit(name string, given *int, standard int) (int, error) {
+	n := orDefault(given, standard)
+	if n < 0 || n > 10_000_000 {
 		return 0, fmt.Errorf("%s is %d: write a number from 1 to 10000000, or off", name, n)
 	}
 	return n, nil
 }
 
+// orDefault is what was given, or else the default.
+func orDefault[T any](given *T, standard T) T {
+	if given == nil {
+		return standard
+	}
+	return *given
+}
+
 // parseSize reads a size such as 16MiB.
 func parseSize(text string) (int64, error) {
 	size, err := humanize.ParseBytes(text)
-	if err != nil || size == 0 || size > 1<<40 {
+	if err != nil || size > 1<<40 {
 		return 0, fmt.Errorf("%q is no size; write, for example, 16MiB", text)
 	}
 	return int64(size), nil

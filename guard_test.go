@@ -3,6 +3,7 @@ package mcpauth
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -13,9 +14,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
 // newGuardedHandler makes a handler with options of the guard.
@@ -76,7 +79,7 @@ func TestAPageNeedsToBeAllowed(t *testing.T) {
 }
 
 func TestBadTokensAreThrottledAndOthersAreNot(t *testing.T) {
-	h := newGuardedHandler(t, GuardOptions{MaxBadTokens: 3})
+	h := newGuardedHandler(t, GuardOptions{MaxBadTokens: given(3)})
 	ask := func(addr, token string) (int, http.Header) {
 		r, _ := request("POST", testIssuer+"/mcp", http.Header{"Authorization": {"Bearer " + token}})
 		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, addr)
@@ -107,7 +110,7 @@ func TestBadTokensAreThrottledAndOthersAreNot(t *testing.T) {
 	if status, _ := ask("2001:db8:0:1::1", "guess"); status != 401 {
 		t.Errorf("another network was answered with %d", status)
 	}
-	h = newGuardedHandler(t, GuardOptions{MaxBadTokens: off})
+	h = newGuardedHandler(t, GuardOptions{MaxBadTokens: given(0)})
 	for range 200 {
 		if status, _ := ask("192.0.2.1", "guess"); status != 401 {
 			t.Fatalf("without a limit a guess was answered with %d", status)
@@ -116,7 +119,7 @@ func TestBadTokensAreThrottledAndOthersAreNot(t *testing.T) {
 }
 
 func TestOnePersonsRequestsAreLimitedAndOthersAreNot(t *testing.T) {
-	h := newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: 3})
+	h := newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: given(3)})
 	ask := func(change func(*sessions.Access)) (int, http.Header) {
 		r, _ := request("POST", testIssuer+"/mcp", http.Header{"Authorization": {"Bearer " + h.token(t, testIssuer, change)}})
 		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")
@@ -142,7 +145,7 @@ func TestOnePersonsRequestsAreLimitedAndOthersAreNot(t *testing.T) {
 	if status, _ := ask(func(a *sessions.Access) { a.IssuedAt -= 7200; a.ExpiresAt = a.IssuedAt + 3600 }); status != 401 {
 		t.Errorf("an expired token of theirs was answered with %d: its owner has to learn that it is time to refresh", status)
 	}
-	h = newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: off})
+	h = newGuardedHandler(t, GuardOptions{MaxRequestsPerUser: given(0)})
 	for range 50 {
 		if status, _ := ask(nil); status != 204 {
 			t.Fatalf("without a limit a request was answered with %d", status)
@@ -152,7 +155,7 @@ func TestOnePersonsRequestsAreLimitedAndOthersAreNot(t *testing.T) {
 
 func TestTheLengthOfAMessage(t *testing.T) {
 	const most = 4096
-	h := newGuardedHandler(t, GuardOptions{MaxBody: most})
+	h := newGuardedHandler(t, GuardOptions{MaxBody: given[int64](most)})
 	token := "Bearer " + h.token(t, testIssuer, nil)
 	reader := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -251,6 +254,56 @@ func TestADerivedHostVouchesForNobody(t *testing.T) {
 	}
 }
 
+func given[T any](v T) *T { return &v }
+
+// Every limit has two words for no limit, and no other spelling of zero means the default instead.
+func TestLimitsAreOffWithZero(t *testing.T) {
+	parse := func(text string) GuardOptions {
+		t.Helper()
+		d := caddyfile.NewTestDispenser(text)
+		var o GuardOptions
+		for d.Next() {
+			if known, err := o.unmarshalOption(d); err != nil || !known {
+				t.Fatalf("%s: %v, %v", text, known, err)
+			}
+		}
+		return o
+	}
+	decode := func(text string) (o GuardOptions) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	for _, tc := range []struct {
+		name string
+		o    GuardOptions
+	}{
+		{"off", parse("max_body off\nmax_bad_tokens off\nmax_requests_per_user off\nstreams {\nheartbeat off\nmax_per_user off\nmax off\nexpiry_grace off\n}")},
+		{"0", parse("max_body 0\nmax_bad_tokens 0\nmax_requests_per_user 0\nstreams {\nheartbeat 0\nmax_per_user 0\nmax 0\nexpiry_grace 0\n}")},
+		{"0 with a unit", parse("max_body 0B\nmax_bad_tokens 00\nmax_requests_per_user 00\nstreams {\nheartbeat 0s\nmax_per_user 0\nmax 0\nexpiry_grace 0s\n}")},
+		{"0 in JSON", decode(`{"max_body": 0, "max_bad_tokens": 0, "max_requests_per_user": 0, "streams": {"heartbeat": 0, "max_per_user": 0, "max": 0, "expiry_grace": 0}}`)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.o.inherit(&GuardOptions{MaxBody: given[int64](4 << 20), MaxBadTokens: given(10), Streams: &Streams{Max: given(7)}})
+			text, err := json.Marshal(tc.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			handedOver := decode(string(text)) // as Caddy does
+			s, err := handedOver.settings()
+			if err != nil || s.maxBody != 0 || s.badTokens != nil || s.requests != nil || s.heartbeat != 0 || s.limits != (sseproxy.Limits{}) || s.grace != 0 {
+				t.Errorf("%s became %+v, %v", text, s, err)
+			}
+		})
+	}
+	s, err := new(GuardOptions).settings()
+	if err != nil || s.maxBody == 0 || s.badTokens == nil || s.requests == nil || s.heartbeat == 0 || s.limits.PerUser == 0 || s.limits.All == 0 {
+		t.Errorf("nothing became %+v, %v", s, err)
+	}
+}
+
 func TestGuardOptionsAreBounded(t *testing.T) {
 	yes := true
 	for _, tc := range []struct {
@@ -259,18 +312,20 @@ func TestGuardOptionsAreBounded(t *testing.T) {
 		says string
 	}{
 		{"nothing", GuardOptions{}, ""},
-		{"everything off", GuardOptions{MaxBody: off, MaxBadTokens: off, MaxRequestsPerUser: off, Streams: &Streams{Heartbeat: off, MaxPerUser: off, Max: off}}, ""},
+		{"everything off", GuardOptions{MaxBody: given[int64](0), MaxBadTokens: given(0), MaxRequestsPerUser: given(0),
+			Streams: &Streams{Heartbeat: given[caddy.Duration](0), MaxPerUser: given(0), Max: given(0)}}, ""},
 		{"everything on", GuardOptions{Upgrades: &yes, Origins: []string{"self"}, Streams: &Streams{ExpiryGrace: caddy.Duration(time.Minute)}}, ""},
-		{"a heartbeat of nothing", GuardOptions{Streams: &Streams{Heartbeat: 5}}, "heartbeat"},
-		{"a heartbeat of a day", GuardOptions{Streams: &Streams{Heartbeat: caddy.Duration(24 * time.Hour)}}, "heartbeat"},
+		{"a heartbeat of nothing", GuardOptions{Streams: &Streams{Heartbeat: given[caddy.Duration](5)}}, "heartbeat"},
+		{"a heartbeat of less than nothing", GuardOptions{Streams: &Streams{Heartbeat: given[caddy.Duration](-1)}}, "heartbeat"},
+		{"a heartbeat of a day", GuardOptions{Streams: &Streams{Heartbeat: given(caddy.Duration(24 * time.Hour))}}, "heartbeat"},
 		{"a grace of a day", GuardOptions{Streams: &Streams{ExpiryGrace: caddy.Duration(24 * time.Hour)}}, "expiry_grace"},
 		{"a grace in the past", GuardOptions{Streams: &Streams{ExpiryGrace: -5}}, "expiry_grace"},
-		{"fewer than no streams", GuardOptions{Streams: &Streams{Max: -2}}, "max"},
-		{"fewer than no streams of one person", GuardOptions{Streams: &Streams{MaxPerUser: -2}}, "max_per_user"},
-		{"fewer than no tokens", GuardOptions{MaxBadTokens: -2}, "max_bad_tokens"},
-		{"fewer than no requests", GuardOptions{MaxRequestsPerUser: -2}, "max_requests_per_user"},
-		{"a body of a few bytes", GuardOptions{MaxBody: 10}, "max_body"},
-		{"a body of less than nothing", GuardOptions{MaxBody: -2}, "max_body"},
+		{"fewer than no streams", GuardOptions{Streams: &Streams{Max: given(-1)}}, "max"},
+		{"fewer than no streams of one person", GuardOptions{Streams: &Streams{MaxPerUser: given(-1)}}, "max_per_user"},
+		{"fewer than no tokens", GuardOptions{MaxBadTokens: given(-1)}, "max_bad_tokens"},
+		{"fewer than no requests", GuardOptions{MaxRequestsPerUser: given(-1)}, "max_requests_per_user"},
+		{"a body of a few bytes", GuardOptions{MaxBody: given[int64](10)}, "max_body"},
+		{"a body of less than nothing", GuardOptions{MaxBody: given[int64](-1)}, "max_body"},
 		{"half an origin", GuardOptions{Origins: []string{"example.com"}}, "https://"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

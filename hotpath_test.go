@@ -28,6 +28,12 @@ func toolCall(tb testing.TB, h *Handler) (bare, guarded func()) {
 		tb.Fatal("/mcp is no protected resource")
 	}
 	token := (&Handler{fixed: s}).token(tb, resource.URI, nil)
+	// One person makes all the requests; they are counted and never too many.
+	settings, err := (&GuardOptions{MaxRequestsPerUser: given(10_000_000)}).settings()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.guarding.requests = settings.requests
 	header := map[string][]string{
 		"Accept": {"application/json, text/event-stream"}, "Accept-Encoding": {"gzip, deflate"}, "Authorization": {"Bearer " + token},
 		"Content-Length": {"120"}, "Content-Type": {"application/json"}, "Mcp-Protocol-Version": {"2025-11-25"},

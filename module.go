@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
@@ -88,6 +89,9 @@ type Handler struct {
 	denials   audit.Sampler
 	uses      audit.Sampler // of tokens that are of no grant
 
+	app    *App
+	around []caddyhttp.MatcherSets // that requests have passed
+
 	fixed   *site // of the configured issuer
 	derived derivedSites
 
@@ -111,6 +115,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the mcp_auth app: %w", err)
 	}
 	app := module.(*App)
+	h.app, app.handlers = app, append(app.handlers, h)
 	h.audit = newAuditLog(app.logger)
 	if err := h.load(ctx, &h.Options); err != nil {
 		return err
@@ -152,6 +157,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := runsFirst(ctx); err != nil {
 		return err
 	}
+	h.around = matchersAround(ctx)
+	if err := h.reachable(ctx); err != nil {
+		return err
+	}
 	endStreamsAtExit(ctx)
 	if h.dev {
 		h.warnDev()
@@ -169,7 +178,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.Issuer == "" {
-		for _, redirectURL := range h.callbacks {
+		for _, redirectURL := range h.redirectURLs() {
 			return fmt.Errorf("redirect_url %s needs to know the site; add \"issuer https://<public host>\"", redirectURL)
 		}
 		if h.clients.documents != nil && h.clients.documents.AllowLoopback {
@@ -212,6 +221,9 @@ func (h *Handler) complete() error {
 	if err := p.check(h.Resources); err != nil {
 		return err
 	}
+	if err := h.checkFacade(); err != nil {
+		return err
+	}
 	if p.open() && slices.Contains(h.guarding.origins, sseproxy.AnyOrigin) {
 		return errOpenOrigins
 	}
@@ -245,9 +257,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch {
 	case !guarded && endpoint == nil && document == nil:
 		s.guard.CleanRequest(r)
-		dropOwnToken(r.Header)
+		s.dropOwnToken(r.Header)
 		return next.ServeHTTP(w, r)
 	case !admitsFrom(s.networks, r):
+		s.hide(w, r, endpoint, path)
 		h.recordDenial(r, reasonNetwork, audit.Event{})
 		return turnAway(reasonNetwork, http.StatusForbidden, errNetwork)
 	case document != nil:
@@ -256,34 +269,42 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case endpoint != nil:
 		if sseproxy.EarlyData(r) && path != authserver.AuthorizePath && path != authserver.JWKSPath {
 			// Clients send it again after the handshake (RFC 8470, section 5.2). A callback is a GET,
-			// but takes the sign-in it belongs to with it.
-			return caddyhttp.Error(http.StatusTooEarly, errEarlyData)
+			// but takes the sign-in it belongs to with it. It is no error of the server's, whose log
+			// would have the code in it.
+			s.hide(w, r, endpoint, path)
+			http.Error(w, errEarlyData.Error(), http.StatusTooEarly)
+			return nil
 		}
 		if err := h.runtime.load(r.Context()); err != nil {
 			h.logger.Error("loading keys and revocations", zap.Error(err))
 		}
+		forms.BoundBody(w, r)
+		dontWaitForBody(w, r)
 		endpoint(w, r)
-		if s.portal.Endpoint(path) == nil {
-			hideFromAccessLog(w, r, path)
-		}
+		s.hide(w, r, endpoint, path)
 		return nil
 	}
 	return h.protect(w, r, s, res, path, next)
 }
 
 // dropOwnToken keeps a token of ours from whatever serves the paths that are nobody's resource: a client
-// that sends it there by mistake must not hand it over. Other credentials are the site's own.
-func dropOwnToken(h http.Header) {
-	if len(h["Authorization"]) == 0 {
-		return
-	}
-	token, err := access.Bearer(h)
-	if err != nil {
-		return
-	}
-	for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
-		if strings.HasPrefix(token, kind.Prefix()) {
+// that sends it there by mistake must not hand it over. Other credentials are the site's own. Each of several
+// headers is looked at, since none of them is refused here.
+func (s *site) dropOwnToken(h http.Header) {
+	for _, value := range h["Authorization"] {
+		token, err := access.Bearer(http.Header{"Authorization": {value}})
+		if err != nil {
+			continue
+		}
+		for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
+			if strings.HasPrefix(token, kind.Prefix()) {
+				delete(h, "Authorization")
+				return
+			}
+		}
+		if s.tokens.Knows(token) {
 			delete(h, "Authorization")
+			return
 		}
 	}
 }
@@ -295,6 +316,14 @@ func requestedPath(r *http.Request) string {
 		return original.URL.Path
 	}
 	return r.URL.Path
+}
+
+// hide keeps a request for one of the authorization server's endpoints out of the access log, where that
+// would write what is worth something.
+func (s *site) hide(w http.ResponseWriter, r *http.Request, endpoint http.HandlerFunc, path string) {
+	if endpoint != nil && s.portal.Endpoint(path) == nil {
+		hideFromAccessLog(w, r, path)
+	}
 }
 
 // hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
@@ -332,7 +361,7 @@ func endStreamsAtExit(ctx caddy.Context) {
 	}
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
-			streams.EndAll(errExiting)
+			streams.Close(errExiting)
 		}
 	})
 }

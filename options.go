@@ -117,6 +117,7 @@ type Options struct {
 	domains   map[string]string // ids of providers, by the e-mail domains that belong to them
 	callbacks map[string]string // redirect URL of a provider, where it is not the usual one
 	external  external.Servers
+	facade    *facadeClient // of the one of external that has one
 	tokens    []*serviceToken
 	networks  *access.Networks
 	policy    *access.Policy
@@ -192,6 +193,9 @@ func (o *Options) load(ctx caddy.Context, owner any) error {
 	if o.external, err = externalServers(o.AuthorizationServers); err != nil {
 		return err
 	}
+	if o.facade, err = facadeOf(o.AuthorizationServers); err != nil {
+		return err
+	}
 	for _, t := range o.Tokens {
 		token, err := t.resolve()
 		if err != nil {
@@ -228,7 +232,7 @@ func (o *Options) inherit(d *Options) {
 	}
 	// Where tokens come from is one setting: a site that has it one way does not inherit the other.
 	if len(o.providers) == 0 && len(o.external) == 0 {
-		o.providers, o.callbacks, o.domains, o.external = d.providers, d.callbacks, d.domains, d.external
+		o.providers, o.callbacks, o.domains, o.external, o.facade = d.providers, d.callbacks, d.domains, d.external, d.facade
 	}
 	if len(o.tokens) == 0 {
 		o.tokens = d.tokens

@@ -31,57 +31,83 @@ func runsFirst(ctx caddy.Context) error {
 // before looks at the handlers of one list of routes that are in front of the one being provisioned.
 // Routes are provisioned in order: what is ready runs before, what is still JSON runs beside or after.
 func before(routes caddyhttp.RouteList) error {
-	for _, route := range routes {
+	for i, route := range routes {
 		if len(route.HandlersRaw) > 0 {
 			return beside(route.HandlersRaw)
 		}
-		for _, handler := range route.Handlers {
-			module, ok := handler.(caddy.Module)
-			if ok && answers(module.CaddyModule().ID.Name(), len(route.MatcherSets) == 0) {
-				return tooLate(module.CaddyModule().ID.Name())
-			}
+		if name, _ := firstAnswer(routes[i : i+1]); name != "" {
+			return tooLate(name)
 		}
 	}
 	return nil
+}
+
+// firstAnswer returns the name of the handler that answers before an mcp_auth in routes does, "" where
+// there is none. Blocks without a matcher (handle, route, php_fastcgi) count as what is in them; those
+// with one are how a site says that some paths are open to everybody.
+func firstAnswer(routes caddyhttp.RouteList) (name string, guarded bool) {
+	for _, route := range routes {
+		always := len(route.MatcherSets) == 0
+		for _, handler := range route.Handlers {
+			switch m := handler.(type) {
+			case *Handler:
+				return "", true
+			case *caddyhttp.Subroute:
+				if always {
+					name, guarded = firstAnswer(m.Routes)
+				}
+			case caddy.Module:
+				if id := m.CaddyModule().ID.Name(); answers(id, always) {
+					name = id
+				}
+			}
+			if name != "" || guarded {
+				return name, guarded
+			}
+		}
+	}
+	return "", false
 }
 
 // beside looks at the handlers that share the route, up to the one that is, or has in it, an mcp_auth.
 func beside(handlers []json.RawMessage) error {
-	for _, raw := range handlers {
-		var handler struct {
-			Name   string          `json:"handler"`
-			Routes json.RawMessage `json:"routes"`
-		}
-		if json.Unmarshal(raw, &handler) != nil || handler.Name == "mcp_auth" || holds(handler.Routes) {
-			return nil
-		}
-		if answers(handler.Name, true) {
-			return tooLate(handler.Name)
-		}
+	name, _ := firstAnswerOf([]rawRoute{{Handlers: handlers}})
+	if name != "" {
+		return tooLate(name)
 	}
 	return nil
 }
 
-// holds reports whether routes have an mcp_auth anywhere in them.
-func holds(routes json.RawMessage) bool {
-	var list []struct {
-		Handlers []json.RawMessage `json:"handle"`
-	}
-	if json.Unmarshal(routes, &list) != nil {
-		return false
-	}
-	for _, route := range list {
+// rawRoute is a route that has not been provisioned.
+type rawRoute struct {
+	Matchers []json.RawMessage `json:"match"`
+	Handlers []json.RawMessage `json:"handle"`
+}
+
+// firstAnswerOf is firstAnswer for routes that have not been provisioned.
+func firstAnswerOf(routes []rawRoute) (name string, guarded bool) {
+	for _, route := range routes {
+		always := len(route.Matchers) == 0
 		for _, raw := range route.Handlers {
 			var handler struct {
-				Name   string          `json:"handler"`
-				Routes json.RawMessage `json:"routes"`
+				Name   string     `json:"handler"`
+				Routes []rawRoute `json:"routes"`
 			}
-			if json.Unmarshal(raw, &handler) == nil && (handler.Name == "mcp_auth" || holds(handler.Routes)) {
-				return true
+			if json.Unmarshal(raw, &handler) != nil {
+				return "", true // whoever loads it says what is wrong
+			}
+			inner, within := firstAnswerOf(handler.Routes)
+			switch {
+			case handler.Name == "mcp_auth", within:
+				return inner, true
+			case always && inner != "":
+				return inner, false
+			case answers(handler.Name, always):
+				return handler.Name, false
 			}
 		}
 	}
-	return false
+	return "", false
 }
 
 // answers reports whether a handler leaves nothing to mcp_auth. A proxy is refused with a matcher too:

@@ -21,8 +21,15 @@ func TestNothingAnswersBeforeTheGuard(t *testing.T) {
 		{"an answer to everything above", "", "route {\nrespond 200\n" + guard + "}", "respond runs before"},
 		{"an answer to some paths above", "", "route {\nrespond /healthz 200\n" + guard + "reverse_proxy 127.0.0.1:1\n}", ""},
 		{"open paths in a handle block", "", "handle /public/* {\nreverse_proxy 127.0.0.1:1\n}\nhandle {\n" + guard + "reverse_proxy 127.0.0.1:2\n}", ""},
+		{"a proxy in a block for everything above", "", "route {\nhandle {\nreverse_proxy 127.0.0.1:1\n}\n" + guard + "}", "reverse_proxy runs before"},
+		{"a proxy for what other blocks leave above", "", "route {\nhandle /a/* {\nrespond 200\n}\nhandle {\nreverse_proxy 127.0.0.1:1\n}\n" + guard + "}", "reverse_proxy runs before"},
+		{"a proxy two blocks deep above", "", "route {\nroute {\nroute {\nreverse_proxy 127.0.0.1:1\n}\n}\n" + guard + "}", "reverse_proxy runs before"},
+		{"an answer to everything in a block above", "", "route {\nroute {\nrespond 200\n}\n" + guard + "}", "respond runs before"},
+		{"a PHP application above", "", "route {\nphp_fastcgi 127.0.0.1:1\n" + guard + "}", "reverse_proxy runs before"},
+		{"a proxy of some paths in a block above", "", "route {\nhandle /public/* {\nreverse_proxy 127.0.0.1:1\n}\n" + guard + "reverse_proxy 127.0.0.1:2\n}", ""},
+		{"a guarded block above", "", "route {\nroute {\n" + guard + "reverse_proxy 127.0.0.1:1\n}\n" + guard + "}", ""},
 		{"another order for all sites", "order mcp_auth after reverse_proxy\n", "reverse_proxy 127.0.0.1:1\n" + guard, "reverse_proxy runs before"},
-		{"a prefix taken off before", "", "handle_path /tools/* {\n" + guard + "reverse_proxy 127.0.0.1:1\n}", ""},
+		{"a prefix taken off before", "", "route {\nuri strip_prefix /tools\n" + guard + "reverse_proxy 127.0.0.1:1\n}", ""},
 		{"another site with a proxy", "", guard + "reverse_proxy 127.0.0.1:1\n}\nhttp://b.localhost:18081 {\nreverse_proxy 127.0.0.1:1\n", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

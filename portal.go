@@ -47,7 +47,7 @@ func checkPortal(p string) error {
 // portalPath is where people have their page, or "" if they have none.
 func (h *Handler) portalPath() string {
 	switch {
-	case h.Portal == portalOff:
+	case h.Portal == portalOff, h.facade != nil: // a facade has no sessions
 		return ""
 	case h.Portal != "":
 		return h.Portal

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,14 @@ func (v *visitor) seesOwnPage() bool {
 }
 
 // makesToken reports whether the visitor gets a token with the ticket.
+var personalToken = regexp.MustCompile(`mcput_[A-Za-z0-9_-]{40,}`)
+
+// usesToken reports whether the token that the person made opens the resource.
+func (v *visitor) usesToken() bool {
+	answer, got := v.mcp(http.Header{"Authorization": {"Bearer " + v.personal}})
+	return answer.StatusCode == http.StatusOK && got != nil
+}
+
 func (v *visitor) makesToken() bool {
 	v.t.Helper()
 	answer := v.form("/oauth2/my/tokens", url.Values{
@@ -45,7 +54,8 @@ func (v *visitor) makesToken() bool {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return answer.StatusCode == http.StatusOK && strings.Contains(string(body), "mcput_")
+	v.personal = personalToken.FindString(string(body))
+	return answer.StatusCode == http.StatusOK && v.personal != ""
 }
 
 func TestWhereThePortalIs(t *testing.T) {

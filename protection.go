@@ -108,8 +108,13 @@ func (o *Options) unmarshalProtection(d *caddyfile.Dispenser) (known bool, err e
 	switch d.Val() {
 	case "authorization_server":
 		server, err := parseAuthorizationServer(d)
-		o.AuthorizationServers = append(o.AuthorizationServers, server)
-		return true, err
+		if err != nil {
+			return true, err
+		}
+		if o.AuthorizationServers = append(o.AuthorizationServers, server); facadeAmongOthers(o.AuthorizationServers) {
+			return true, d.WrapErr(errFacadeAmong)
+		}
+		return true, nil
 	case "token":
 		token, err := parseToken(d)
 		o.Tokens = append(o.Tokens, token)

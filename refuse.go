@@ -64,11 +64,19 @@ func refuseScope(w http.ResponseWriter, s *site, res *resource, path, needed str
 	return turnAway(reasonScope, http.StatusForbidden, errScope)
 }
 
+// dontWaitForBody has an answer sent at once to a client that holds its body back until it is asked for
+// (RFC 9110, section 10.1.1). Nobody will ask, and the server would wait for it before it answers.
+func dontWaitForBody(w http.ResponseWriter, r *http.Request) {
+	if len(r.Header["Expect"]) > 0 && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 func challenge(w http.ResponseWriter, s *site, res *resource, path string, c oauthmeta.Challenge) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	if len(s.resources.authorizationServers) > 0 {
-		c.ResourceMetadata = oauthmeta.MetadataURL(s.metadataResource(res, path))
+		c.ResourceMetadata = s.metadataURL(res, path)
 	} else {
 		// A token is not to be had by OAuth, and a client must not begin to look for a way.
 		c.Realm, c.Scope = s.realm, ""
@@ -154,15 +162,15 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// metadataResource is the URL whose metadata a challenge points to: the one that was asked for, since
-// some clients insist that the resource they are told is the URL they were given. Paths of unusual
-// spelling get the resource's own.
-func (s *site) metadataResource(res *resource, path string) string {
+// metadataURL is where a challenge points to: the metadata of the URL that was asked for, since some
+// clients insist that the resource they are told is the URL they were given. Paths of unusual spelling
+// get the resource's own.
+func (s *site) metadataURL(res *resource, path string) string {
 	if path == "/" || !strings.HasPrefix(path, res.path) || len(path) > 256 {
-		return res.URI
+		return oauthmeta.MetadataURL(res.URI)
 	}
 	if rest := path[len(res.path):]; rest != "" && rest[0] != '/' {
-		return res.URI
+		return oauthmeta.MetadataURL(res.URI)
 	}
 	for i := range len(path) {
 		c := path[i]
@@ -170,8 +178,8 @@ func (s *site) metadataResource(res *resource, path string) string {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		case c == '/', c == '-', c == '_', c == '.', c == '~':
 		default:
-			return res.URI
+			return oauthmeta.MetadataURL(res.URI)
 		}
 	}
-	return s.issuer + strings.TrimSuffix(path, "/")
+	return oauthmeta.MetadataURLAt(s.issuer, strings.TrimSuffix(path, "/"))
 }

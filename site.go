@@ -14,8 +14,10 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/assertion"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver/facade"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials/page"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/portal"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
@@ -28,11 +30,13 @@ type site struct {
 	resources *resourceSet
 	policy    *access.Policy
 	auth      *authserver.Server
-	portal    *portal.Portal // nil: people have no page of their own
+	relay     *facade.Provider // nil: whose tokens are good here does not issue them through us
+	portal    *portal.Portal   // nil: people have no page of their own
 	vault     *sessions.Vault
 	guard     *sseproxy.Guard
 	origins   *sseproxy.Origins
 	machines  authserver.Machines
+	people    identity.People
 	networks  *access.Networks
 	external  external.Servers
 	tokens    *access.ServiceTokens
@@ -62,7 +66,8 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	callbacks, err := callbackPaths(issuer, h.providers, h.callbacks)
+	providers, redirectURLs, relay := h.signInAt(resources)
+	callbacks, err := callbackPaths(issuer, providers, redirectURLs)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +87,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines,
+		issuer: issuer, resources: resources, policy: h.policy, vault: vault, machines: machines, relay: relay, people: identity.PeopleOf(h.providers),
 		realm: cmp.Or(h.siteName(issuer), "mcp"), networks: h.Options.networks, external: h.Options.external, open: h.protection().open(),
 	}
 	if s.tokens, err = serviceTokens(h.Options.tokens, resources); err != nil {
@@ -99,6 +104,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	s.guard = sseproxy.New(sseproxy.Config{
 		Streams:      streams,
 		Revoked:      h.runtime.revocations.Revoked,
+		Admits:       h.admitsStill(s),
 		ExpiryGrace:  h.guarding.grace,
 		Heartbeat:    h.guarding.heartbeat,
 		Limits:       limits,
@@ -115,16 +121,16 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 	if s.assertions = h.IdentityAssertion.signer(h.runtime.ring, issuer); s.assertions != nil && !s.open {
 		keySet = s.assertions.KeySet
 	}
-	if len(h.providers) == 0 {
+	if len(providers) == 0 {
 		s.leaveTokensTo(s.external, keySet)
 		return s, nil
 	}
 	cookies := sessions.Cookies{Secure: strings.HasPrefix(issuer, "https://")}
-	s.auth = authserver.New(authserver.Config{
+	config := authserver.Config{
 		Issuer:        issuer,
 		Resources:     resources,
 		Clients:       registry,
-		Providers:     h.providers,
+		Providers:     providers,
 		Policy:        h.policy,
 		Vault:         vault,
 		Cookies:       cookies,
@@ -149,7 +155,12 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		OnToken:    collectors.TokenIssued,
 		Logger:     h.logger,
 		Now:        time.Now,
-	})
+	}
+	if relay != nil {
+		h.facade.relayBy(relay, &config)
+		s.nameScopes(s.external)
+	}
+	s.auth = authserver.New(config)
 	h.setCredentials(s)
 	s.credentials = h.credentialsPage(s, cookies)
 	s.portal = h.newPortal(s, cookies) // which leads there
@@ -192,12 +203,7 @@ func (h *Handler) clientRegistry(issuer string, vault *sessions.Vault) (*clients
 func (s *site) leaveTokensTo(servers external.Servers, keySet func() ([]byte, error)) {
 	s.keySet = keySet
 	s.resources.authorizationServers = servers.Issuers()
-	for _, r := range s.resources.all {
-		if len(r.Scopes) == 0 && len(servers) > 0 {
-			r.scope = servers[0].RequiredScope()
-			r.Scopes = strings.Fields(r.scope)
-		}
-	}
+	s.nameScopes(servers)
 }
 
 // endpoint returns what answers at one of the endpoints of our authorization server, and of the pages of people, or nil. Without

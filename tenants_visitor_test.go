@@ -56,6 +56,7 @@ type holdings struct {
 	session                string // MCP session
 	deviceCode, userCode   string
 	ownTicket              string // of the person's own page
+	personal               string // token that the person made
 	cookies                map[string]string
 }
 

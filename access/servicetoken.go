@@ -34,10 +34,19 @@ type ServiceToken struct {
 	Networks *Networks
 	// Expires is when it ends. The zero time: never.
 	Expires time.Time
+
+	fingerprint [16]byte
 }
 
+// SubjectPrefix is before the name of a service token where it speaks for itself.
+const SubjectPrefix = "token:"
+
 // Subject is who the token speaks for.
-func (t *ServiceToken) Subject() string { return "token:" + t.Name }
+func (t *ServiceToken) Subject() string { return SubjectPrefix + t.Name }
+
+// Fingerprint tells one value of a token from the next, for tokens that NewServiceTokens has joined. It is
+// made from the hash and opens nothing.
+func (t *ServiceToken) Fingerprint() [16]byte { return t.fingerprint }
 
 // HashServiceToken returns the hash of a token, unless that is easy to guess.
 func HashServiceToken(token string) ([sha256.Size]byte, error) {
@@ -91,8 +100,30 @@ func NewServiceTokens(tokens []*ServiceToken) (*ServiceTokens, error) {
 			return nil, fmt.Errorf("token %s has the same value as token %s, so nobody could tell who used it; give each one its own", t.Name, other)
 		}
 		names[t.Name], values[t.Hash] = true, t.Name
+		sum := sha256.Sum256(append([]byte("fingerprint\x00"), t.Hash[:]...))
+		t.fingerprint = [16]byte(sum[:16])
 	}
 	return &ServiceTokens{tokens: tokens}, nil
+}
+
+// Holds reports whether the service token of that name still has the value that fingerprint is of, and is
+// good for the resource at this time.
+func (s *ServiceTokens) Holds(name string, fingerprint [16]byte, resource string, now time.Time) bool {
+	if s == nil {
+		return false
+	}
+	for _, t := range s.tokens {
+		if t.Name == name {
+			_, ok := t.Resources[resource]
+			return ok && t.Fingerprint() == fingerprint && (t.Expires.IsZero() || now.Before(t.Expires))
+		}
+	}
+	return false
+}
+
+// Knows reports whether token is one of them, wherever it is good.
+func (s *ServiceTokens) Knows(token string) bool {
+	return s != nil && len(s.tokens) > 0 && s.find(token) != nil
 }
 
 // Check returns the service token with this value, if it is good for the resource, from this address
@@ -105,13 +136,7 @@ func (s *ServiceTokens) Check(token, resource, addr string, now time.Time) (*Ser
 	if s == nil {
 		return nil, "", ErrUnknownToken
 	}
-	hash := sha256.Sum256([]byte(token))
-	var found *ServiceToken
-	for _, t := range s.tokens {
-		if subtle.ConstantTimeCompare(t.Hash[:], hash[:]) == 1 {
-			found = t
-		}
-	}
+	found := s.find(token)
 	if found == nil {
 		return nil, "", ErrUnknownToken
 	}
@@ -120,4 +145,14 @@ func (s *ServiceTokens) Check(token, resource, addr string, now time.Time) (*Ser
 		return found, "", ErrTokenNotHere
 	}
 	return found, scope, nil
+}
+
+func (s *ServiceTokens) find(token string) (found *ServiceToken) {
+	hash := sha256.Sum256([]byte(token))
+	for _, t := range s.tokens {
+		if subtle.ConstantTimeCompare(t.Hash[:], hash[:]) == 1 {
+			found = t
+		}
+	}
+	return found
 }

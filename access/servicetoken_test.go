@@ -66,6 +66,44 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
+// Who has been told to stop must not go on with what was opened before.
+func TestServiceTokensAreHeldByNameValueAndResource(t *testing.T) {
+	const github, linear = "https://a.example/github", "https://a.example/linear"
+	tokens := serviceTokens(t)
+	value := func(token, resource, addr string) [16]byte {
+		found, _, err := tokens.Check(token, resource, addr, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.Fingerprint()
+	}
+	ci, backup := value(ciToken, github, "203.0.113.9"), value(backupToken, linear, "10.0.0.1")
+	for _, tc := range []struct {
+		name, token string
+		value       [16]byte
+		resource    string
+		at          int64
+		want        bool
+	}{
+		{"the same", "ci", ci, github, 1, true},
+		{"another value", "ci", backup, github, 1, false},
+		{"no value", "ci", [16]byte{}, github, 1, false},
+		{"another name", "nightly", ci, github, 1, false},
+		{"a resource that it does not open", "ci", ci, linear, 1, false},
+		{"the last second", "backup", backup, linear, 999, true},
+		{"the end", "backup", backup, linear, 1000, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := tokens.Holds(tc.token, tc.value, tc.resource, time.Unix(tc.at, 0)); got != tc.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+	if (*ServiceTokens)(nil).Holds("ci", ci, github, time.Unix(1, 0)) {
+		t.Error("held without any tokens")
+	}
+}
+
 func TestHashServiceToken(t *testing.T) {
 	if hash, err := HashServiceToken(ciToken); err != nil || hash != sha256.Sum256([]byte(ciToken)) {
 		t.Errorf("got %x, %v", hash, err)

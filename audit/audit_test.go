@@ -1,11 +1,13 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,5 +117,26 @@ func TestSamplerIsBounded(t *testing.T) {
 	}
 	if !s.First("later", now.Add(time.Minute)) {
 		t.Error("a full minute silences the next")
+	}
+}
+
+// What strangers choose (names, addresses, reasons) must not end its line, begin another one or move a
+// cursor, in either of the formats that Caddy writes (LO-03).
+func TestWhatStrangersChooseStaysInItsField(t *testing.T) {
+	const hostile = "x\n{\"msg\":\"sign_in\",\"outcome\":\"allowed\"}\r\n\x1b[2K\"\u2028"
+	for name, encoder := range map[string]zapcore.Encoder{
+		"json":    zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()),
+		"console": zapcore.NewConsoleEncoder(zap.NewProductionEncoderConfig()),
+	} {
+		var out bytes.Buffer
+		log := audit.Log{Logger: zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&out), zap.DebugLevel))}
+		log.Record(t.Context(), audit.Event{
+			Type: audit.AccessDenied, Reason: hostile, Subject: hostile, Email: hostile, ClientID: hostile, ClientName: hostile,
+			Resource: hostile, Grant: hostile, Credential: hostile, ClientAddr: hostile,
+		})
+		line := out.String()
+		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") || strings.ContainsAny(line, "\r\x1b") || strings.Contains(line, `"outcome":"allowed"`) {
+			t.Errorf("%s: %q", name, line)
+		}
 	}
 }

@@ -150,7 +150,7 @@ func (s *Server) checkRequest(params url.Values, client *clients.Client, redirec
 	if refused != nil {
 		return none, refused
 	}
-	scopes, refused := grantable(params.Get("scope"), resource)
+	scopes, refused := s.grantable(params.Get("scope"), resource)
 	if refused != nil {
 		return none, refused
 	}

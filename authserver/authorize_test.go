@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -240,5 +241,20 @@ func TestStateComesBackAsItWas(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever reads this page can do something about it only if all of it is there.
+func TestThePageOfAnUnknownClientSaysWhatToDoInEachApplication(t *testing.T) {
+	w := newWorld(t)
+	a := w.newBrowser().get(AuthorizePath, authorization("client_id", "gone"))
+	wantPage(t, a, http.StatusBadRequest)
+	for _, want := range strings.Split(unknownClient.ways, "\n") {
+		if !strings.Contains(html.UnescapeString(a.body), want+"<") {
+			t.Errorf("the page lacks %q, or cuts it off", want)
+		}
+	}
+	if strings.Contains(a.body, "…") {
+		t.Errorf("something is cut off: %s", a.body)
 	}
 }

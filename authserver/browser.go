@@ -107,7 +107,13 @@ func stateHash(state string) string {
 // signedIn returns the session of this browser, or nil. A session whose person has since left the
 // allow-list is none, and neither is one whose sign-in the identity provider has ended, or whose
 // provider is not in the configuration any more: nobody vouches for that person.
+//
+// In a facade there are no sessions: the provider's is asked for each client, after the consent page. A
+// cookie from before the site became one counts for nothing.
 func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
+	if s.Relay != nil {
+		return nil, nil
+	}
 	browser, trouble := s.browserSession(r)
 	if browser == nil {
 		return nil, trouble
@@ -124,6 +130,13 @@ func (s *Server) signedIn(r *http.Request) (*sessions.Browser, *problem) {
 			return nil, nil
 		}
 		browser.User = up.User // as the provider described them last
+	}
+	person, gone := s.people.Find(browser.User.Issuer, browser.User.Subject)
+	if gone {
+		return nil, nil
+	}
+	if person != nil {
+		browser.User = s.userOf(person.User) // as the configuration describes them now
 	}
 	if !s.Policy.Allows(browser.User.Email, joinGroups(browser.User.Groups)) {
 		return nil, nil

@@ -79,6 +79,8 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, p identity
 		event.Reason = "the provider cannot be reached"
 		s.Audit.Record(r.Context(), event)
 		s.problem(w, r, s.providerProblem(p, err))
+	case errors.As(err, new(*UnfitError)):
+		s.problem(w, r, *s.unfitProblem(r, l.Request, err))
 	default:
 		id := errorID()
 		s.Logger.Warn("sign-in refused", zap.String("error_id", id), providerField(p), errField(err))

@@ -29,10 +29,12 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 		return nil, s.codeError(r, client, form, code, err)
 	}
 	if refused := checkCode(client, form, code); refused != nil {
+		s.discardOf(r.Context(), code.User, code.Upstream)
 		return nil, refused
 	}
 	resource := s.Resources.Find(code.Resource)
 	if resource == nil || !s.stillAdmitted(code.User, resource) {
+		s.discardOf(r.Context(), code.User, code.Upstream)
 		return nil, invalidGrant("the authorization no longer stands; authorize again")
 	}
 	now := s.Now()
@@ -47,6 +49,9 @@ func (s *Server) codeGrant(r *http.Request, client *clients.Client, form url.Val
 // beginGrant keeps a grant and issues its first tokens. One that cannot be refreshed is kept as long as
 // its access token lives, so that its person sees it and can end it.
 func (s *Server) beginGrant(r *http.Request, grant sessions.Grant, refreshable bool) (*tokenResponse, *oauthError) {
+	if s.Relay != nil {
+		return s.beginRelayed(r, grant, refreshable)
+	}
 	life, policy := s.lifetimesOf(grant)
 	if !refreshable {
 		policy = sessions.GrantPolicy{Sliding: life}
@@ -106,7 +111,7 @@ func (s *Server) codeError(r *http.Request, client *clients.Client, form url.Val
 		return invalidGrant("the code is not valid, or has expired")
 	}
 	if checkCode(client, form, code) == nil {
-		if err := s.Vault.RevokeGrant(r.Context(), code.User.Key(), code.Grant); err != nil {
+		if err := s.revokeGrant(r.Context(), sessions.Grant{ID: code.Grant, User: code.User, Upstream: code.Upstream}); err != nil {
 			return s.storeError("revoking the grant of a replayed code", err)
 		}
 		event := s.grantEvent(r, audit.CodeReplayed, sessions.Grant{

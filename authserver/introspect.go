@@ -152,6 +152,13 @@ func (s *Server) admitsAccess(resource *Resource, a *sessions.Access) bool {
 	if a.UserIssuer == s.Issuer {
 		return s.Machines.Admits(a.ClientID, resource.URI)
 	}
+	person, gone := s.people.Find(a.UserIssuer, a.Subject)
+	if gone {
+		return false
+	}
+	if person != nil {
+		a.Groups = person.JoinedGroups
+	}
 	return s.Policy.Allows(a.Email, a.Groups) && (resource.Policy == nil || resource.Policy.Allows(a.Email, a.Groups))
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/identity"
@@ -108,6 +109,8 @@ func (s *Server) attempt(p identity.Provider, l login, state string) identity.At
 		RedirectURI: s.Issuer + s.callbackPath(p),
 		LoginHint:   l.Request.LoginHint,
 		Prompt:      l.Request.Prompt,
+		Resource:    l.Request.Resource,
+		Scope:       strings.Join(l.Request.Scopes, " "),
 	}
 }
 

@@ -32,10 +32,12 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 	if s.DeviceFlow {
 		metadata.DeviceAuthorizationEndpoint = s.Issuer + DeviceAuthorizationPath
 	}
-	metadata.IntrospectionEndpoint = s.Issuer + IntrospectPath
-	metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
-		return method == clients.AuthNone
-	})
+	if s.Relay == nil {
+		metadata.IntrospectionEndpoint = s.Issuer + IntrospectPath
+		metadata.IntrospectionEndpointAuthMethodsSupported = slices.DeleteFunc(slices.Clone(authMethods), func(method string) bool {
+			return method == clients.AuthNone
+		})
+	}
 	metadata.JWKSURI = s.Issuer + JWKSPath
 	if s.Clients.Registers() {
 		metadata.RegistrationEndpoint = s.Issuer + RegisterPath
@@ -44,7 +46,9 @@ func (s *Server) Metadata() oauthmeta.AuthorizationServer {
 		algorithms := clients.AssertionAlgorithms() // RFC 8414, section 2
 		metadata.TokenEndpointAuthSigningAlgValuesSupported = algorithms
 		metadata.RevocationEndpointAuthSigningAlgValuesSupported = algorithms
-		metadata.IntrospectionEndpointAuthSigningAlgValuesSupported = algorithms
+		if s.Relay == nil {
+			metadata.IntrospectionEndpointAuthSigningAlgValuesSupported = algorithms
+		}
 	}
 	return metadata
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +18,7 @@ type problem struct {
 	title      string
 	text       string
 	advice     string
+	ways       string // how to follow the advice, one application a line
 	retryAfter time.Duration
 	id         string // to quote to the operator, who finds it in the log
 }
@@ -33,10 +35,13 @@ var (
 		status: http.StatusBadRequest,
 		title:  "This application is not known here",
 		text:   "The application uses a registration that this server did not issue or no longer accepts.",
-		advice: "Remove this server from the application and add it again, so that it registers anew. " +
-			"Claude Code: /mcp, choose the server, Clear authentication. Claude, ChatGPT: delete the connector and create it again. " +
-			"VS Code: the command Authentication: Remove Dynamic Authentication Providers. Cursor: Settings, MCP, Logout. " +
-			"Codex: codex mcp logout with the server's name. mcp-remote: delete the folder .mcp-auth in your home directory.",
+		advice: "Remove this server from the application and add it again, so that it registers anew.",
+		ways: "Claude Code: /mcp, choose the server, Clear authentication\n" +
+			"Claude, ChatGPT: delete the connector and create it again\n" +
+			"VS Code: the command Authentication: Remove Dynamic Authentication Providers\n" +
+			"Cursor: Settings, MCP, Logout\n" +
+			"Codex: codex mcp logout with the server's name\n" +
+			"mcp-remote: delete the folder .mcp-auth in your home directory",
 	}
 	wrongRedirect = problem{
 		status: http.StatusBadRequest,
@@ -103,9 +108,11 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, p problem) {
 	if title == "" {
 		title = "This did not work"
 	}
-	pages.WriteMessage(w, r, p.status, pages.Message{
-		Title: title, Text: p.text, Advice: p.advice, ID: p.id, RetryAfter: p.retryAfter, SiteName: s.SiteName,
-	})
+	m := pages.Message{Title: title, Text: p.text, Advice: p.advice, ID: p.id, RetryAfter: p.retryAfter, SiteName: s.SiteName}
+	if p.ways != "" {
+		m.Ways = strings.Split(p.ways, "\n")
+	}
+	pages.WriteMessage(w, r, p.status, m)
 }
 
 // internalProblem logs an error that nobody outside can do anything about; the page shows only an id.

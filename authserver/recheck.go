@@ -29,12 +29,18 @@ var (
 	errNotAnswered    = errors.New("another replica got no answer from the identity provider")
 )
 
-// recheck returns what is known of the person of a grant, asking the identity provider again where
+// recheck returns what is known of the person of a grant: what the configuration says if it names them
+// itself, else what the identity provider does, asking it again where
 // that is possible and its last word is older than Lifetimes.Recheck. An account that the provider
 // does not vouch for any more loses all grants of its sign-in. While the provider cannot be asked its
 // last word counts for RecheckGrace longer; then the client is told to come back, and loses nothing.
 func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, *oauthError) {
-	if grant.Upstream == (sessions.ID{}) {
+	switch person, gone := s.people.Find(grant.User.Issuer, grant.User.Subject); {
+	case gone:
+		return sessions.User{}, s.endGrant(r, grant, audit.ByOperator, "the user is not in the configuration any more")
+	case person != nil:
+		return s.userOf(person.User), nil
+	case grant.Upstream == (sessions.ID{}):
 		return grant.User, nil
 	}
 	up, err := s.Vault.LoadUpstream(r.Context(), grant.User, grant.Upstream)
@@ -42,7 +48,7 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		// Of parallel refreshes one asks. It goes on when its client hangs up: the provider may have
 		// rotated its refresh token by then, and the new one must not be lost.
 		ctx := context.WithoutCancel(r.Context())
-		answer, asking, _ := s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up) })
+		answer, asking, _ := s.rechecks.Do(up.ID.String(), func() (any, error) { return s.askAgain(ctx, up, nil) })
 		up, err = answer.(sessions.Upstream), asking
 	}
 	switch {
@@ -50,10 +56,13 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 		return up.User, nil
 	case errors.Is(err, identity.ErrDenied):
 		ended, err := s.Vault.EndUpstream(r.Context(), grant.User, grant.Upstream)
-		for _, g := range ended {
+		for _, g := range ended.Grants {
 			if g.ID != grant.ID {
 				s.recordRevocation(r, g, audit.ByProvider, notVouched)
 			}
+		}
+		for _, t := range ended.Tokens {
+			s.recordTokenEnd(r.Context(), t, audit.ByProvider, notVouched)
 		}
 		if err != nil {
 			return sessions.User{}, s.storeError("ending a sign-in", err)
@@ -74,9 +83,9 @@ func (s *Server) recheck(r *http.Request, grant sessions.Grant) (sessions.User, 
 	return up.User, nil
 }
 
-// askAgain asks the provider and stores what it says. The record that it returns is the newest one
-// known, also when there is an error.
-func (s *Server) askAgain(ctx context.Context, up sessions.Upstream) (sessions.Upstream, error) {
+// askAgain asks the provider and stores what it says, with what note adds to a good answer if it is not nil.
+// The record that it returns is the newest one known, also when there is an error.
+func (s *Server) askAgain(ctx context.Context, up sessions.Upstream, note func(*sessions.Upstream) error) (sessions.Upstream, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*maxRecheckWait)
 	defer cancel()
 	provider, ok := s.providers[up.Provider].(identity.Rechecker)
@@ -114,10 +123,14 @@ func (s *Server) askAgain(ctx context.Context, up sessions.Upstream) (sessions.U
 		if secret != nil {
 			u.Secret = secret
 		}
-		if asking == nil {
-			u.User, u.CheckedAt = user, s.Now()
+		if asking != nil {
+			return nil
 		}
-		return nil
+		u.User, u.CheckedAt = user, s.Now()
+		if note == nil {
+			return nil
+		}
+		return note(u)
 	})
 	if err != nil {
 		return claimed, err
@@ -158,8 +171,11 @@ func (s *Server) updateUpstream(ctx context.Context, up sessions.Upstream, chang
 }
 
 func (s *Server) upstreamLife() time.Duration {
-	l := s.Lifetimes
-	return l.Grant.Sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
+	l, sliding := s.Lifetimes, s.Lifetimes.Grant.Sliding
+	for _, profile := range s.ClientLifetimes {
+		sliding = max(sliding, profile.Refresh)
+	}
+	return sliding + l.Browser + l.Recheck + l.RecheckGrace + 24*time.Hour
 }
 
 // providerUnavailable is unavailable for a client that is turned away on account of the provider.

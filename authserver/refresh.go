@@ -45,7 +45,7 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		// Nobody vouches for the person any more.
 		return nil, s.endGrant(r, grant, audit.ByOperator, "identity provider "+grant.Provider+" is not configured any more")
 	}
-	person, refused := s.recheck(r, grant)
+	person, issued, refused := s.renewed(r, grant, presented)
 	if refused != nil {
 		return nil, refused
 	}
@@ -75,9 +75,12 @@ func (s *Server) refreshGrant(r *http.Request, client *clients.Client, form url.
 		return nil
 	})
 	if err != nil {
+		if errors.Is(err, sessions.ErrReused) {
+			s.discardOf(r.Context(), rotated.User, rotated.Upstream) // the grant itself has ended
+		}
 		return nil, s.refreshError(r, rotated, err)
 	}
-	answer, err := s.issueAccess(rotated, scopes)
+	answer, err := s.accessToken(rotated, scopes, issued)
 	if err != nil {
 		return nil, s.storeError("issuing an access token", err)
 	}
@@ -103,12 +106,12 @@ func (s *Server) loadGrant(r *http.Request, refresh string) (sessions.Grant, err
 func (s *Server) endFamily(r *http.Request, grant sessions.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
 	defer cancel()
-	return errors.Join(sessions.ErrReused, s.Vault.RevokeGrant(ctx, grant.User.Key(), grant.ID))
+	return errors.Join(sessions.ErrReused, s.revokeGrant(ctx, grant))
 }
 
 // endGrant ends the grant of a person who may not come in any more.
 func (s *Server) endGrant(r *http.Request, grant sessions.Grant, by audit.Actor, reason string) *oauthError {
-	if err := s.Vault.RevokeGrant(r.Context(), grant.User.Key(), grant.ID); err != nil {
+	if err := s.revokeGrant(r.Context(), grant); err != nil {
 		return s.storeError("revoking a grant", err)
 	}
 	event := s.grantEvent(r, audit.TokenRefreshed, grant)

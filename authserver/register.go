@@ -4,13 +4,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
+	"os"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -35,14 +36,18 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) *oauthError {
 	if err != nil || mediaType != "application/json" {
 		return invalidMetadata("send the client metadata as application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRegistration))
+	body, err := forms.ReadBody(w, r, maxRegistration)
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	switch {
+	case errors.As(err, &tooLarge):
 		e := invalidMetadata("the client metadata is larger than 16 KiB")
 		e.status = http.StatusRequestEntityTooLarge
 		return e
-	}
-	if err != nil {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e := invalidMetadata("the client metadata did not arrive within 10 s")
+		e.status = http.StatusRequestTimeout
+		return e
+	case err != nil:
 		return invalidMetadata("the request body could not be read to its end")
 	}
 

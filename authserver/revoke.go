@@ -29,8 +29,11 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) *oauthError {
 	}
 	// The kind shows in the token itself; token_type_hint is not needed (section 2.1).
 	revokeKind := s.revokeAccess
-	if strings.HasPrefix(token, sessions.RefreshToken.Prefix()) {
+	switch {
+	case strings.HasPrefix(token, sessions.RefreshToken.Prefix()):
 		revokeKind = s.revokeRefresh
+	case s.Relay != nil:
+		revokeKind = s.revokeRelayedAccess
 	}
 	if refused := revokeKind(r, client, token); refused != nil {
 		return refused
@@ -73,7 +76,10 @@ func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token st
 	grant, err := s.loadGrant(r, token)
 	// An old generation is as good a proof of possession as the current one.
 	if err != nil && !errors.Is(err, sessions.ErrReused) {
-		return alreadyGone(err)
+		if refused := alreadyGone(err); refused != nil || s.Relay == nil {
+			return refused
+		}
+		return s.revokeIssuedAgain(r, client, token)
 	}
 	if grant.ClientID != client.ID {
 		return errNotYours
@@ -82,7 +88,7 @@ func (s *Server) revokeRefresh(r *http.Request, client *clients.Client, token st
 		return s.storeError("revoking a grant", err)
 	}
 	s.recordRevocation(r, grant, audit.ByClient, "refresh token")
-	return nil
+	return s.revokeIssued(r, grant)
 }
 
 // alreadyGone turns the error of a token that opens nothing into success, and only that: a store

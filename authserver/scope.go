@@ -32,6 +32,24 @@ func grantable(requested string, resource *Resource) ([]string, *oauthError) {
 	return granted, nil
 }
 
+// grantable is what can be granted here: where a provider issues the tokens, what it will put into them is
+// asked for and shown, whether or not the client names it.
+func (s *Server) grantable(requested string, resource *Resource) ([]string, *oauthError) {
+	granted, refused := grantable(requested, resource)
+	if refused != nil || s.Relay == nil {
+		return granted, refused
+	}
+	if s.WholeScope {
+		granted = slices.Clone(resource.Scopes)
+	}
+	for _, scope := range s.RelayedScopes {
+		if !slices.Contains(granted, scope) && !slices.Contains(resource.effective(granted), scope) {
+			granted = append(granted, scope)
+		}
+	}
+	return granted, nil
+}
+
 // narrowed checks the scope of a refresh: it may leave scopes out, never add one (RFC 6749,
 // section 6). What a granted scope includes was granted with it. Names that exist nowhere, such as offline_access, are dropped as in the first request.
 func narrowed(requested string, granted []string, resource *Resource) ([]string, *oauthError) {

@@ -5,6 +5,7 @@ package authserver
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -149,6 +150,15 @@ type Config struct {
 	// needs. Default: everybody may register.
 	RegistrationTokens [][32]byte
 
+	// Relay makes the server a facade: the only entry of Providers, whose access tokens clients get. Nil:
+	// the server issues its own.
+	Relay Relay
+
+	// RelayedScopes are asked of the relay for every client, and shown. WholeScope asks for all scopes of the
+	// resource each time, since the relay puts what one client was allowed into the tokens of others.
+	RelayedScopes []string
+	WholeScope    bool
+
 	// Machines are the clients that may act in their own name. Without any the grant type
 	// client_credentials does not exist.
 	Machines Machines
@@ -194,6 +204,7 @@ type Server struct {
 	endpoints map[string]http.HandlerFunc
 	grants    map[string]grantFunc // by grant_type
 	providers map[string]identity.Provider
+	people    identity.People    // whom the configuration names
 	automatic identity.Automatic // nil except in development mode
 	logins    *sessions.OneTime[login]
 	forms     forms.Forms
@@ -201,6 +212,9 @@ type Server struct {
 	devices   *Devices
 	signIns   *throttle.Limiter
 	rechecks  singleflight.Group // by sign-in
+
+	ownerChecks chan struct{}
+	background  sync.WaitGroup
 
 	resourceServers resourceServers
 }
@@ -210,9 +224,11 @@ func New(c Config) *Server {
 	s := &Server{
 		Config:    c,
 		providers: make(map[string]identity.Provider, len(c.Providers)),
+		people:    identity.PeopleOf(c.Providers),
 		logins:    sessions.NewOneTime[login](c.Vault, sessions.LoginState, "login", c.Lifetimes.Login),
 		forms:     forms.Forms{Origin: c.Issuer, Vault: c.Vault, Cookies: c.Cookies},
 
+		ownerChecks:     make(chan struct{}, maxOwnerChecks),
 		resourceServers: newResourceServers(c),
 	}
 	if s.signIns = c.SignIns; s.signIns == nil {
@@ -221,14 +237,16 @@ func New(c Config) *Server {
 	s.endpoints = map[string]http.HandlerFunc{
 		AuthorizePath: s.authorize,
 		ConsentPath:   s.consent,
-		ChoosePath:    s.choose,
-		LogoutPath:    s.logout,
-		LoginPath:     s.passwordLogin,
 		TokenPath:     s.machine(s.token),
 		RevokePath:    s.machine(s.revoke),
 		RegisterPath:  s.machine(s.register),
-
-		IntrospectPath: s.machine(s.introspect),
+	}
+	if s.Relay == nil {
+		// What goes with sessions and tokens of our own.
+		s.endpoints[ChoosePath] = s.choose
+		s.endpoints[LogoutPath] = s.logout
+		s.endpoints[LoginPath] = s.passwordLogin
+		s.endpoints[IntrospectPath] = s.machine(s.introspect)
 	}
 	if s.KeySet == nil {
 		s.KeySet = func() ([]byte, error) { return []byte(`{"keys":[]}`), nil }

@@ -26,6 +26,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 	if err != nil {
 		event.Reason = err.Error()
 		s.Audit.Record(r.Context(), event)
+		s.discard(r.Context(), user.Upstream)
 		s.problem(w, r, deniedProblem(err, user))
 		return
 	}
@@ -40,6 +41,11 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 			s.problem(w, r, s.ticketProblem(err))
 			return
 		}
+	}
+
+	if s.Relay != nil {
+		s.relayed(w, r, l, user)
+		return
 	}
 
 	// A new session at each sign-in: a cookie planted before never becomes a session, and the one
@@ -125,7 +131,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 		ClientLabel:   client.Label(),
 		ClientName:    client.Name,
 		RedirectHost:  host,
-		Grant:         sessions.NewID(),
+		Grant:         s.grantID(browser),
 		AuthTime:      browser.AuthTime,
 		OfflineAccess: req.OfflineAccess && client.MayRefresh(),
 		Upstream:      browser.Upstream,
@@ -137,6 +143,14 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 	}
 	s.remember(r, client, req, resource, user)
 	s.redirectCode(w, r, req, client.Name, code)
+}
+
+// grantID is the id of the grant that is to come of a code. What a provider issued for one grant has its id.
+func (s *Server) grantID(browser *sessions.Browser) sessions.ID {
+	if s.Relay != nil {
+		return browser.Upstream
+	}
+	return sessions.NewID()
 }
 
 // deniedProblem tells a person why they may not come in, as far as they can do something about it.

@@ -18,7 +18,7 @@ import (
 type tokenResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
+	ExpiresIn    int64  `json:"expires_in,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 }
@@ -103,9 +103,12 @@ func (s *Server) sameResource(indicators []string, granted string) *oauthError {
 	return nil
 }
 
-// stillAdmitted compares a person with the allow-lists as they are now: somebody who left them
-// gets no further token.
+// stillAdmitted compares a person with the configuration as it is now: somebody who left the allow-lists,
+// or the users that it names, gets no further token.
 func (s *Server) stillAdmitted(u sessions.User, resource *Resource) bool {
+	if _, gone := s.people.Find(u.Issuer, u.Subject); gone {
+		return false
+	}
 	groups := joinGroups(u.Groups)
 	return s.Policy.Allows(u.Email, groups) && (resource.Policy == nil || resource.Policy.Allows(u.Email, groups))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -40,11 +41,11 @@ func (k *Keeper) Put(ctx context.Context, person sessions.User, up *Upstream, se
 	if err := CheckSecret(secret); err != nil {
 		return false, err
 	}
-	return k.put(ctx, person, up, tokens{access: secret})
+	return k.put(ctx, person, up, oauthclient.Tokens{Access: secret}, "")
 }
 
-// put makes t the credential of a person.
-func (k *Keeper) put(ctx context.Context, person sessions.User, up *Upstream, t tokens) (replaced bool, err error) {
+// put makes t, which issuer has issued, the credential of a person.
+func (k *Keeper) put(ctx context.Context, person sessions.User, up *Upstream, t oauthclient.Tokens, issuer string) (replaced bool, err error) {
 	o := ownerOf(person, up)
 	for range maxAttempts {
 		old, err := k.supersede(ctx, o)
@@ -57,8 +58,8 @@ func (k *Keeper) put(ctx context.Context, person sessions.User, up *Upstream, t 
 			}
 			now := k.Now()
 			*c = sessions.Credential{
-				Version: sessions.NewID(), User: o.user, Resource: o.resource, Source: up.source(),
-				Secret: t.access, Refresh: t.refresh, ExpiresAt: t.expires, CreatedAt: now, ChangedAt: now,
+				Version: sessions.NewID(), User: o.user, Resource: o.resource, Source: up.source(), Issuer: issuer,
+				Secret: t.Access, Refresh: t.Refresh, ExpiresAt: t.Expires, CreatedAt: now, ChangedAt: now,
 			}
 			return nil
 		})
@@ -121,5 +122,9 @@ func (k *Keeper) Remove(ctx context.Context, person sessions.User, up *Upstream)
 	if up.OAuth == nil || c.Source != up.source() || c.Secret == "" {
 		return Removal{Found: true}, nil
 	}
-	return Removal{Found: true, Untold: up.OAuth.revokeAll(ctx, c.Secret, c.Refresh) != nil}, nil
+	server, err := up.OAuth.At(ctx, c.Issuer)
+	if err == nil {
+		err = server.Revoke(ctx, c.Secret, c.Refresh)
+	}
+	return Removal{Found: true, Untold: err != nil}, nil
 }

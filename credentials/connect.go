@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,23 +9,21 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // connectLife is how long a person may take at the authorization server.
 const connectLife = 10 * time.Minute
 
-// maxCode bounds an authorization code.
-const maxCode = 8 << 10
-
 var (
 	// ErrStale means that nobody began to connect an account like that: it took too long, was finished
 	// before, or was begun in another browser, by somebody else, or for another upstream.
 	ErrStale = errors.New("no such connection has been begun here")
 	// ErrDeclined means that the person or the authorization server said no.
-	ErrDeclined = errors.New("connecting was declined")
+	ErrDeclined = oauthclient.ErrDeclined
 	// ErrAnswer means that the authorization server's answer does not pass.
-	ErrAnswer = errors.New("the authorization server's answer does not pass")
+	ErrAnswer = oauthclient.ErrAnswer
 )
 
 // Visit is a person at a browser.
@@ -43,6 +40,7 @@ type connect struct {
 	Browser  sessions.ID `json:"b"`
 	Resource string      `json:"r"`
 	Source   string      `json:"o"`
+	Issuer   string      `json:"i"` // of the server that the browser was sent to
 	Verifier string      `json:"v"`
 }
 
@@ -57,19 +55,19 @@ func (c connect) begunBy(v Visit, up *Upstream) bool {
 // The error is ErrServerDown or sessions.ErrUnavailable.
 func (k *Keeper) Connect(ctx context.Context, v Visit, up *Upstream) (address string, err error) {
 	// Asked first, so that nothing is written for a server that is down.
-	md, err := up.OAuth.metadata(ctx)
+	md, err := up.OAuth.Metadata(ctx)
 	if err != nil {
 		return "", err
 	}
 	c := connect{
 		User: v.Person.Key(), Session: v.Session, Browser: v.Browser,
-		Resource: up.Resource, Source: up.source(), Verifier: oauth2.GenerateVerifier(),
+		Resource: up.Resource, Source: up.source(), Issuer: md.Issuer, Verifier: oauth2.GenerateVerifier(),
 	}
 	state, err := k.connects.Issue(ctx, c)
 	if err != nil {
 		return "", err
 	}
-	return up.OAuth.authorizeURL(md, state, c.Verifier, up.RedirectURI)
+	return up.OAuth.AuthorizeURL(md, oauthclient.Authorization{State: state, Verifier: c.Verifier, RedirectURI: up.RedirectURI})
 }
 
 // Finish takes the answer that a browser brought back for an upstream and stores what it is worth, under
@@ -91,50 +89,34 @@ func (k *Keeper) Finish(ctx context.Context, v Visit, up *Upstream, params url.V
 	case err != nil:
 		return false, ErrStale
 	}
-	md, err := up.OAuth.metadata(ctx)
+	server, err := up.OAuth.At(ctx, c.Issuer)
+	if errors.Is(err, oauthclient.ErrMoved) {
+		// The code is not for the server that is named now.
+		return false, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
 	if err != nil {
 		return false, err
 	}
-	code, err := checkAnswer(params, md)
+	md, err := server.Metadata(ctx)
 	if err != nil {
 		return false, err
 	}
-	t, err := up.OAuth.exchange(ctx, code, c.Verifier, up.RedirectURI)
+	code, err := md.Code(params)
+	if err != nil {
+		return false, err
+	}
+	t, err := server.Exchange(ctx, code, c.Verifier, up.RedirectURI, nil)
 	switch {
-	case errors.Is(err, errGrantEnded):
+	case errors.Is(err, oauthclient.ErrGrantEnded):
 		return false, fmt.Errorf("%w: the code was refused", ErrAnswer)
 	case errors.Is(err, ErrServerDown):
 		return false, err
 	case err != nil:
 		return false, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	replaced, err = k.put(ctx, v.Person, up, t)
+	replaced, err = k.put(ctx, v.Person, up, t, c.Issuer)
 	if err != nil {
-		_ = up.OAuth.revokeAll(ctx, t.access, t.refresh) // it is nobody's
+		_ = server.Revoke(ctx, t.Access, t.Refresh) // it is nobody's
 	}
 	return replaced, err
-}
-
-// checkAnswer reads an authorization response (RFC 6749, section 4.1.2).
-func checkAnswer(params url.Values, md *metadata) (code string, err error) {
-	for _, values := range params {
-		if len(values) != 1 {
-			return "", fmt.Errorf("%w: a parameter is repeated", ErrAnswer)
-		}
-	}
-	// RFC 9207, section 2.4, also for errors: before anything else is believed.
-	iss, sent := params.Get("iss"), params.Has("iss")
-	if !sent && md.SendsIssuer || sent && subtle.ConstantTimeCompare([]byte(iss), []byte(md.Issuer)) != 1 {
-		return "", fmt.Errorf("%w: it is not marked as coming from the server that was asked", ErrAnswer)
-	}
-	if params.Has("error") {
-		if params.Get("error") == "access_denied" {
-			return "", ErrDeclined
-		}
-		return "", fmt.Errorf("%w: it says %s", ErrAnswer, knownError(params.Get("error")))
-	}
-	if code = params.Get("code"); code == "" || len(code) > maxCode {
-		return "", fmt.Errorf("%w: it has no usable code", ErrAnswer)
-	}
-	return code, nil
 }

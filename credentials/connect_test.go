@@ -121,7 +121,7 @@ func TestAnswersThatDoNotPass(t *testing.T) {
 		{"declined", func(p url.Values) { p.Set("error", "access_denied") }, ErrDeclined},
 		{"an error", func(p url.Values) { p.Set("error", "<script>") }, ErrAnswer},
 		{"no code", func(p url.Values) { p.Del("code") }, ErrAnswer},
-		{"a huge code", func(p url.Values) { p.Set("code", strings.Repeat("a", maxCode+1)) }, ErrAnswer},
+		{"a huge code", func(p url.Values) { p.Set("code", strings.Repeat("a", 8<<10+1)) }, ErrAnswer},
 		{"two codes", func(p url.Values) { p.Add("code", "other") }, ErrAnswer},
 		{"no state", func(p url.Values) { p.Del("state") }, ErrStale},
 		{"a made-up state", func(p url.Values) { p.Set("state", "mcpus_x") }, ErrStale},
@@ -154,7 +154,7 @@ func TestConnectingWhileSomethingIsDown(t *testing.T) {
 	v := visit(alice)
 	params := w.server.answer(w.begin(v, w.linear))
 	w.server.set(func(s *authServer) { s.status = http.StatusServiceUnavailable })
-	if _, err := w.Finish(t.Context(), v, w.linear, params); !errors.Is(err, ErrAnswer) {
+	if _, err := w.Finish(t.Context(), v, w.linear, params); !errors.Is(err, ErrServerDown) {
 		t.Errorf("while the token endpoint fails: %v", err)
 	}
 	wantUse(t, w.Keeper, alice, w.linear, ErrMissing)

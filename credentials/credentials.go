@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -25,7 +26,7 @@ var (
 	// ErrRejected means that the upstream does not take it, and that no newer one is to be had.
 	ErrRejected = errors.New("credential rejected by the upstream")
 	// ErrServerDown means that the upstream's authorization server gives no answer now.
-	ErrServerDown = errors.New("authorization server unavailable")
+	ErrServerDown = oauthclient.ErrServerDown
 )
 
 // Upstream is what stands behind one resource and wants a credential of each person.
@@ -40,7 +41,7 @@ type Upstream struct {
 	Hint string
 
 	// OAuth is how people connect their account there. Nil: they type a token in.
-	OAuth *OAuth
+	OAuth *oauthclient.Client
 
 	// RedirectURI is where its authorization server sends the browser back to. No two upstreams have the
 	// same, so that an answer of one never passes for another's (RFC 9700, section 4.4).
@@ -61,7 +62,7 @@ func (u *Upstream) source() string {
 	if u.OAuth == nil {
 		return ""
 	}
-	return u.OAuth.source()
+	return u.OAuth.Source()
 }
 
 const (

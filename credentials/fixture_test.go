@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -156,7 +157,7 @@ func (w *world) connecting(resource, server string) *Upstream {
 	w.t.Helper()
 	return &Upstream{
 		Resource: resource, Header: must(ParseHeader("", ""))(w.t), RedirectURI: tenant + "/oauth2/connect" + resource[len(tenant):] + "/callback",
-		OAuth: must(NewOAuth(OAuthConfig{Server: server, ClientID: "edge", ClientSecret: "s3cret", Scopes: []string{"read"}, Now: w.clock.Now}))(w.t),
+		OAuth: must(oauthclient.New(oauthclient.Config{Server: server, ClientID: "edge", ClientSecret: "s3cret", Scopes: []string{"read"}, Now: w.clock.Now}))(w.t),
 	}
 }
 
@@ -243,6 +244,7 @@ type authServer struct {
 	reuse     bool // a refresh token was used twice
 	revoked   []string
 	hold      chan struct{} // refreshes wait for it
+	issuing   func()        // called when something is issued
 }
 
 func newAuthServer(t *testing.T, c *clock) *authServer {
@@ -316,6 +318,9 @@ func (s *authServer) token(w http.ResponseWriter, form url.Values) {
 		return
 	}
 	s.issued++
+	if s.issuing != nil {
+		s.issuing()
+	}
 	s.refresh = "refresh-" + strconv.Itoa(s.issued)
 	answer := map[string]any{"access_token": "access-" + strconv.Itoa(s.issued), "token_type": "Bearer", "refresh_token": s.refresh}
 	if s.life > 0 {

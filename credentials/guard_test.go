@@ -431,3 +431,22 @@ func FuzzRequestID(f *testing.F) {
 		}
 	})
 }
+
+// A transport that still reads for an earlier request gets nothing that is the next one's.
+func TestABodyThatIsSentAgainIsNotReadByTheEarlierRequest(t *testing.T) {
+	r := message(call)
+	b := keepBody(r)
+	earlier := r.Body
+	if _, err := io.ReadAll(earlier); err != nil {
+		t.Fatal(err)
+	}
+	if !b.rewind(r) {
+		t.Fatal("it cannot be sent again")
+	}
+	if n, err := earlier.Read(make([]byte, 8)); n != 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the earlier request reads %d bytes, %v", n, err)
+	}
+	if got, err := io.ReadAll(r.Body); err != nil || string(got) != call {
+		t.Errorf("the next one reads %q, %v", got, err)
+	}
+}

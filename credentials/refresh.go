@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -51,9 +52,13 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 	case err != nil:
 		return seen, err
 	}
-	tokens, err := up.OAuth.refresh(ctx, claimed.Refresh)
+	var issued oauthclient.Tokens
+	server, err := up.OAuth.At(ctx, claimed.Issuer)
+	if err == nil {
+		issued, err = server.Refresh(ctx, claimed.Refresh, nil)
+	}
 	switch {
-	case errors.Is(err, errGrantEnded):
+	case errors.Is(err, oauthclient.ErrGrantEnded):
 		k.recordFailure(ctx, person, up, "the authorization server refused to refresh it")
 		return k.end(ctx, claimed)
 	case err != nil:
@@ -63,13 +68,16 @@ func (k *Keeper) refresh(ctx context.Context, person sessions.User, up *Upstream
 			c.AskedAt, c.RetryAt = time.Time{}, k.Now().Add(retryPause)
 			return nil
 		})
+		if errors.Is(err, oauthclient.ErrMoved) && release == nil {
+			return claimed, ErrEnded // until it is connected there, or the old one is named again
+		}
 		return claimed, errors.Join(ErrServerDown, release)
 	}
-	return k.renewed(ctx, up, claimed, tokens)
+	return k.renewed(ctx, up, server, claimed, issued)
 }
 
 // renewed stores what a refresh gave.
-func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Credential, t tokens) (sessions.Credential, error) {
+func (k *Keeper) renewed(ctx context.Context, up *Upstream, server *oauthclient.Client, claimed sessions.Credential, t oauthclient.Tokens) (sessions.Credential, error) {
 	// Unlike a person's change this one must not fail: the old refresh token may be worth nothing now. A
 	// replica that does not hear of it finds out by the next refusal.
 	if err := k.Vault.Supersede(ctx, claimed.Version, superseded); err != nil {
@@ -77,17 +85,17 @@ func (k *Keeper) renewed(ctx context.Context, up *Upstream, claimed sessions.Cre
 	}
 	stored, err := k.update(ctx, claimed, func(c *sessions.Credential) error {
 		c.Version, c.ChangedAt, c.AskedAt, c.RetryAt = sessions.NewID(), k.Now(), time.Time{}, time.Time{}
-		c.Secret, c.ExpiresAt = t.access, t.expires
-		if t.refresh != "" {
+		c.Secret, c.ExpiresAt = t.Access, t.Expires
+		if t.Refresh != "" {
 			// RFC 6749, section 6: without a new one the old one stays.
-			c.Refresh = t.refresh
+			c.Refresh = t.Refresh
 		}
 		return nil
 	})
 	switch {
 	case errors.Is(err, errOvertaken):
 		// It was removed or replaced meanwhile: what has just been issued is nobody's.
-		up.OAuth.revokeAll(ctx, t.access, t.refresh)
+		_ = server.Revoke(ctx, t.Access, t.Refresh)
 		return stored, k.usable(up, stored)
 	case err != nil:
 		k.Logger.Error("a refreshed credential could not be stored; its owner may have to connect again", zap.Error(err))

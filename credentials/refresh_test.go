@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
@@ -212,7 +213,7 @@ func TestRenewAfterTheUpstreamRefused(t *testing.T) {
 
 func TestATokenThatCannotBeRefreshedIsGoodToItsEnd(t *testing.T) {
 	w := newWorld(t)
-	if _, err := w.put(t.Context(), alice, w.linear, tokens{access: "short", expires: w.clock.Now().Add(time.Hour)}); err != nil {
+	if _, err := w.put(t.Context(), alice, w.linear, oauthclient.Tokens{Access: "short", Expires: w.clock.Now().Add(time.Hour)}, w.server.URL); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.Advance(time.Hour - time.Second)

@@ -142,14 +142,14 @@ func refreshTime(c sessions.Credential) time.Time {
 
 // noteUse keeps a credential that is in use from ending as unused, at the price of a write a day.
 func (k *Keeper) noteUse(ctx context.Context, c sessions.Credential) {
-	if k.Now().Sub(c.UsedAt) < useNoted {
+	if c.LeftAt.IsZero() && k.Now().Sub(c.UsedAt) < useNoted {
 		return
 	}
 	_, err := k.Vault.UpdateCredential(ctx, c.User, c.Resource, unusedLife, func(u *sessions.Credential) error {
 		if u.Version != c.Version {
 			return errOvertaken
 		}
-		u.UsedAt = k.Now()
+		u.UsedAt, u.LeftAt = k.Now(), time.Time{}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errOvertaken) {

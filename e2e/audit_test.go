@@ -72,7 +72,9 @@ func newAuditedWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.startAs(edge.Config{
-		Site: w.oidcSite(tokenOption), Env: map[string]string{"CI_TOKEN": ciToken}, Log: auditLess, Logs: auditLogs,
+		Site: w.oidcSite(tokenOption, replaceOnce(t, nightly, nightlySecret, "{env.NIGHTLY_SECRET}"),
+			"introspection_client mcp-server {\nsecret {env.ASKING_SECRET}\nresource /mcp\n}"),
+		Env: map[string]string{"CI_TOKEN": ciToken, "NIGHTLY_SECRET": nightlySecret, "ASKING_SECRET": upstreamSecret}, Log: auditLess, Logs: auditLogs,
 	})
 	return w
 }

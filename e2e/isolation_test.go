@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -25,17 +26,6 @@ func TestAStolenSessionIsAnUnknownOne(t *testing.T) {
 	if opened.Status != http.StatusOK || session == "" {
 		t.Fatalf("opening a session was answered with %d, session %q", opened.Status, session)
 	}
-	header := func(method, token, session string) http.Header {
-		h := http.Header{
-			"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
-			"Mcp-Session-Id": {session}, "Mcp-Protocol-Version": {"2025-06-18"},
-		}
-		if method == http.MethodGet { // resumption
-			h.Set("Last-Event-Id", "0_0")
-		}
-		return h
-	}
-	const ping = `{"jsonrpc":"2.0","id":2,"method":"ping"}`
 	id, tag, _ := strings.Cut(session, ".")
 	before := len(w.up.Seen())
 	for _, tc := range []struct{ name, token, session string }{
@@ -46,7 +36,7 @@ func TestAStolenSessionIsAnUnknownOne(t *testing.T) {
 		{"one's own as the upstream knows it", alice, id},
 	} {
 		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodDelete} {
-			a := c.do(method, path, header(method, tc.token, tc.session), strings.NewReader(ping))
+			a := c.inSession(method, path, tc.token, tc.session)
 			if a.Status != http.StatusNotFound || !strings.Contains(string(a.Body), "Session not found") {
 				t.Errorf("%s, %s: %d %s", tc.name, method, a.Status, a.Body)
 			}
@@ -55,10 +45,10 @@ func TestAStolenSessionIsAnUnknownOne(t *testing.T) {
 	if n := len(w.up.Seen()) - before; n != 0 {
 		t.Errorf("%d of these requests reached the server", n)
 	}
-	if a := c.do(http.MethodPost, path, header(http.MethodPost, alice, session), strings.NewReader(ping)); a.Status != http.StatusOK {
+	if a := c.inSession(http.MethodPost, path, alice, session); a.Status != http.StatusOK {
 		t.Errorf("the owner was answered with %d %s", a.Status, a.Body)
 	}
-	if a := c.do(http.MethodDelete, path, header(http.MethodDelete, alice, session), nil); a.Status >= 300 {
+	if a := c.inSession(http.MethodDelete, path, alice, session); a.Status >= 300 {
 		t.Errorf("the owner ended the session and was answered with %d", a.Status)
 	}
 
@@ -82,6 +72,23 @@ func TestAStolenSessionIsAnUnknownOne(t *testing.T) {
 		t.Errorf("the owner's message was answered with %d %s", a.Status, a.Body)
 	}
 	legacy.expect("event: message")
+}
+
+// inSession sends a ping, asks for the events after the first, or ends the session, as the method says.
+func (c *oauthClient) inSession(method, path, token, session string) answer {
+	c.t.Helper()
+	h := http.Header{
+		"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		"Mcp-Session-Id": {session}, "Mcp-Protocol-Version": {"2025-06-18"},
+	}
+	var body io.Reader
+	switch method {
+	case http.MethodGet:
+		h.Set("Last-Event-Id", "0_0")
+	case http.MethodPost:
+		body = strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+	}
+	return c.do(method, path, h, body)
 }
 
 // identityNames are headers by which applications are told who is calling, as clients may misspell them.

@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"context"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -62,6 +66,7 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	secrets["a session that ended"] = sessionCookie(minting, w.edge.URL())
 	w.pressed(minting, home, "sign_out_everywhere", url.Values{"apps": {"yes"}, "tokens": {"yes"}})
 	c.mcp(upstream.StreamablePath, secrets["a token of a person"]) // which is revoked
+	w.useOtherSecrets(c, secrets)
 	for _, p := range []*person{alice, byHand, refused, minting} {
 		collectPageSecrets(secrets, p.seen)
 		for _, cookie := range p.Cookies(w.edge.URL()) {
@@ -71,6 +76,7 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	for i, s := range w.idp.Issued() {
 		secrets["a code or token of the provider "+string(rune('a'+i))] = s
 	}
+	shown := w.shown()
 	w.edge.Stop()
 
 	named := false
@@ -80,7 +86,7 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 	if !named {
 		t.Errorf("no line of the access log for %s has user_id %s", upstream.StreamablePath, idp.Alice.Subject)
 	}
-	log := w.edge.Logs().String() + w.auditFile()
+	log := w.edge.Logs().String() + w.auditFile() + shown
 	for what, secret := range secrets {
 		if len(secret) < 8 {
 			t.Errorf("%s is %q: nothing to look for", what, secret)
@@ -96,6 +102,82 @@ func TestTheLogNamesPeopleAndHoldsNoSecret(t *testing.T) {
 		}
 	}
 	wantStoreSealed(t, filepath.Join(w.edge.Dir(), "storage"), secrets)
+}
+
+// useOtherSecrets uses those that clients and upstreams have, well and badly, and adds them to secrets.
+func (w *world) useOtherSecrets(c *oauthClient, secrets map[string]string) {
+	w.t.Helper()
+	secrets["the secret of a machine"], secrets["the secret of an MCP server"] = nightlySecret, upstreamSecret
+	machine := url.Values{"grant_type": {"client_credentials"}, "client_id": {"nightly"}, "client_secret": {nightlySecret}, "resource": {w.url(upstream.StreamablePath)}}
+	got := c.form("/oauth2/token", machine)
+	if got.Status != http.StatusOK {
+		w.t.Fatalf("the machine was answered %d %s", got.Status, got.Body)
+	}
+	secrets["the token of a machine"] = got.AccessToken
+	c.mcp(upstream.StreamablePath, got.AccessToken)
+	if status, _ := c.introspect("mcp-server", upstreamSecret, got.AccessToken); status != http.StatusOK {
+		w.t.Fatalf("introspection was answered %d", status)
+	}
+	secrets["a wrong secret"] = "a-wrong-secret-0123456789abcdefghijklm"
+	machine.Set("client_secret", secrets["a wrong secret"])
+	c.form("/oauth2/token", machine)
+	c.introspect("mcp-server", secrets["a wrong secret"], secrets["a wrong secret"])
+
+	registered := c.post("/oauth2/register", "application/json", strings.NewReader(
+		`{"client_name":"Confidential","redirect_uris":["https://client.example/cb"],"token_endpoint_auth_method":"client_secret_basic"}`))
+	var client struct {
+		Secret string `json:"client_secret"`
+	}
+	if err := registered.decode(&client); err != nil || client.Secret == "" {
+		w.t.Fatalf("registering answered %d %s", registered.Status, registered.Body)
+	}
+	secrets["the secret of a client that registered itself"] = client.Secret
+	secrets["a made-up refresh token"] = "mcprt_made-up-0123456789abcdefghijklm"
+	c.form("/oauth2/token", url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {secrets["a made-up refresh token"]}, "client_id": {registered.ClientID}, "client_secret": {client.Secret},
+	})
+	secrets["a made-up code"], secrets["a made-up verifier"] = "mcpac_made-up-0123456789abcdefghijklm", "made-up-verifier-0123456789-0123456789-0123456789"
+	c.form("/oauth2/token", url.Values{
+		"grant_type": {"authorization_code"}, "code": {secrets["a made-up code"]}, "code_verifier": {secrets["a made-up verifier"]}, "client_id": {c.id},
+	})
+	secrets["a token in the wrong place"] = "mcpat_made-up-0123456789abcdefghijklm"
+	c.revoke(secrets["a token in the wrong place"])
+	c.mcp(upstream.StreamablePath, secrets["a token in the wrong place"])
+	device := c.form("/oauth2/device_authorization", url.Values{"client_id": {c.id}})
+	var codes struct {
+		Device string `json:"device_code"`
+		User   string `json:"user_code"`
+	}
+	if err := device.decode(&codes); err == nil && codes.Device != "" {
+		secrets["a device code"], secrets["a user code"] = codes.Device, codes.User
+	}
+}
+
+// shown is all that an operator's tools get to see of the configuration and of what is counted.
+func (w *world) shown() string {
+	w.t.Helper()
+	admin := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(w.edge.Dir(), "admin.sock"))
+	}}}
+	defer admin.CloseIdleConnections()
+	var all strings.Builder
+	for _, path := range []string{"/config/", "/metrics"} {
+		resp, err := admin.Get("http://localhost" + path)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "mcp_auth") {
+			w.t.Fatalf("%s answered %d, %v", path, resp.StatusCode, err)
+		}
+		all.Write(body)
+	}
+	saved, err := os.ReadFile(filepath.Join(w.edge.Dir(), "config", "caddy", "autosave.json"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all.String() + string(saved)
 }
 
 // sessionCookie is the cookie of a signed-in person.

@@ -85,6 +85,7 @@ func (w *world) node(script string, args ...string) *exec.Cmd {
 	cmd.Env = []string{
 		"HOME=" + home, "PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"BROWSER=" + filepath.Join(home, "xdg-open"), "NO_COLOR=1",
+		"NODE_EXTRA_CA_CERTS=" + w.edge.RootCertificate(),
 	}
 	return cmd
 }

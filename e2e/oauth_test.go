@@ -47,7 +47,13 @@ type answer struct {
 // newOAuthClient registers a client for the resource at path.
 func (w *world) newOAuthClient(path string) *oauthClient {
 	w.t.Helper()
-	c := &oauthClient{transport: w.transport, t: w.t, ctx: w.ctx, base: w.edge.URL(), resource: w.url(path), verifier: oauth2.GenerateVerifier(), state: rand.Text()}
+	return w.newOAuthClientAt(w.edge.URL(), path)
+}
+
+// newOAuthClientAt is newOAuthClient for another site of the edge.
+func (w *world) newOAuthClientAt(base, path string) *oauthClient {
+	w.t.Helper()
+	c := &oauthClient{transport: w.transport, t: w.t, ctx: w.ctx, base: base, resource: base + path, verifier: oauth2.GenerateVerifier(), state: rand.Text()}
 	a := c.post("/oauth2/register", "application/json", strings.NewReader(fmt.Sprintf(
 		`{"client_name":"By hand","redirect_uris":[%q],"grant_types":["authorization_code","refresh_token"],"token_endpoint_auth_method":"none"}`,
 		mcpclient.RedirectURI)))

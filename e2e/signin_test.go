@@ -175,6 +175,28 @@ func TestALeaverLosesAccessAtTheNextRefresh(t *testing.T) {
 	}
 }
 
+// A script's token is never refreshed, and no client of its owner need be connected.
+func TestALeaversScriptLosesAccess(t *testing.T) {
+	t.Parallel()
+	w := newSignInWorld(t, func(w *world) string { return oidcBlock(w.idp, offline) }, "recheck_interval 1s")
+	token := w.makeToken(newPerson(idp.Alice), upstream.StreamablePath)
+	made := time.Now()
+	c := w.newOAuthClient(upstream.StreamablePath)
+	w.idp.RemoveUser(idp.Alice)
+	edge.Eventually(t, "the provider's word is old", 5*time.Second, func() bool { return time.Since(made) > 1500*time.Millisecond })
+	if a := c.mcp(upstream.StreamablePath, token); a.Status != http.StatusOK {
+		t.Fatalf("requests wait for the provider, or the token is not good: %d", a.Status)
+	}
+	edge.Eventually(t, "the account's end is noticed", 10*time.Second, func() bool {
+		return c.mcp(upstream.StreamablePath, token).Status == http.StatusUnauthorized
+	})
+	edge.Eventually(t, "it is recorded", 5*time.Second, func() bool { return len(w.edge.Logs().LinesWith("no longer vouches")) > 0 })
+	w.edge.Stop()
+	if lines := w.edge.Logs().LinesWith("no longer vouches"); len(lines) != 1 || !strings.Contains(lines[0], `"credential":"put-`) {
+		t.Errorf("recorded %v", lines)
+	}
+}
+
 func TestAProviderThatIsDownCostsNoClientItsTokens(t *testing.T) {
 	t.Parallel()
 	w := newSignInWorld(t, func(w *world) string { return oidcBlock(w.idp, offline) }, "recheck_interval 1s", "recheck_grace 4s")

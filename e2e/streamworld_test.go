@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,42 +21,63 @@ import (
 )
 
 // streamWorld is a world whose upstreams lie behind prefixes that are taken off on the way, below a
-// compressing middleware: /tools is the MCP server, /tools/raw an upstream that the test writes.
+// compressing middleware: /tools is the MCP server, /tools/raw an upstream that the test writes, also
+// without the compression as /tools/raw/plain, and for everybody as /open. The MCP server is at its own paths as well.
 type streamWorld struct {
 	*world
 	raw  *upstream.Raw
 	site string
 }
 
+const rootPaths = upstream.StreamablePath + " " + upstream.ResumablePath + " " + upstream.SSEPath + " " + upstream.MessagePath
+
 func newStreamWorld(t *testing.T, secure bool, extra ...string) *streamWorld {
+	t.Helper()
+	return newStreamWorldAs(t, edge.Config{TLS: secure}, extra...)
+}
+
+func newStreamWorldAs(t *testing.T, c edge.Config, extra ...string) *streamWorld {
 	t.Helper()
 	w := &streamWorld{world: prepareWorld(t), raw: upstream.StartRaw(t)}
 	if err := w.idp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.site = fmt.Sprintf(`	encode zstd gzip
-	mcp_auth {
+	w.site = `	@compressed not path /tools/raw/plain/* /open/*
+	encode @compressed zstd gzip
+` + w.guard(append(extra, "resource /tools/*", "resource "+rootPaths)...) + fmt.Sprintf(`	handle_path /tools/raw/* {
+		reverse_proxy %s
+	}
+	handle_path /open/* {
+		reverse_proxy %[1]s
+	}
+	handle_path /tools/* {
+		reverse_proxy %s
+	}
+	@root path %s
+	handle @root {
+		reverse_proxy %[2]s
+	}
+`, w.raw.Addr(), w.up.Addr(), rootPaths)
+	c.Site = w.site
+	w.startAs(c)
+	if c.TLS {
+		w.transport = w.edge.Transport()
+	}
+	return w
+}
+
+// guard is a mcp_auth block that lets Alice and Bob in.
+func (w *world) guard(lines ...string) string {
+	return fmt.Sprintf(`	mcp_auth {
 		oidc %s {
 			client_id edge
 			client_secret {env.OIDC_CLIENT_SECRET}
 		}
 		allow domain example.com
 		allow email %s
-		resource /tools/*
 		%s
 	}
-	handle_path /tools/raw/* {
-		reverse_proxy %s
-	}
-	handle_path /tools/* {
-		reverse_proxy %s
-	}
-`, w.idp.Issuer(), idp.Bob.Email, strings.Join(extra, "\n\t\t"), w.raw.Addr(), w.up.Addr())
-	w.startAs(edge.Config{Site: w.site, TLS: secure})
-	if secure {
-		w.transport = w.edge.Transport()
-	}
-	return w
+`, w.idp.Issuer(), idp.Bob.Email, strings.Join(lines, "\n\t\t"))
 }
 
 // in is the world for a part of its test.
@@ -70,7 +90,12 @@ func (w *streamWorld) in(t *testing.T) *streamWorld {
 // token signs somebody in and returns their access token for /tools, and the client that has it.
 func (w *streamWorld) token(u idp.User) (string, *oauthClient, answer) {
 	w.t.Helper()
-	c := w.newOAuthClient("/tools/mcp")
+	return w.tokenFor("/tools/mcp", u)
+}
+
+func (w *streamWorld) tokenFor(path string, u idp.User) (string, *oauthClient, answer) {
+	w.t.Helper()
+	c := w.newOAuthClient(path)
 	p := newPerson(u)
 	if w.transport != nil {
 		p.SetTransport(w.transport)
@@ -87,12 +112,8 @@ func (w *streamWorld) protocols() map[string]http.RoundTripper {
 	one.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	three := &http3.Transport{
 		TLSClientConfig: w.edge.Transport().TLSClientConfig,
-		Dial: func(ctx context.Context, addr string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
-			_, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				return nil, err
-			}
-			return quic.DialAddrEarly(ctx, "127.0.0.1:"+port, config, q)
+		Dial: func(ctx context.Context, _ string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, w.edge.Addr(), config, q)
 		},
 	}
 	w.t.Cleanup(func() { _ = three.Close() })
@@ -111,7 +132,12 @@ type reader struct {
 // open asks for a stream of the raw upstream and expects to get it.
 func (w *streamWorld) open(transport http.RoundTripper, method, token string) *reader {
 	w.t.Helper()
-	r := w.ask(transport, method, "/tools/raw/events", token)
+	return w.openAt(transport, method, "/tools/raw/events", token)
+}
+
+func (w *streamWorld) openAt(transport http.RoundTripper, method, path, token string) *reader {
+	w.t.Helper()
+	r := w.ask(transport, method, path, token)
 	if r.resp.StatusCode != http.StatusOK {
 		w.t.Fatalf("opening a stream was answered with %d", r.resp.StatusCode)
 	}
@@ -196,7 +222,7 @@ func gone(t *testing.T, s *upstream.Stream) {
 	t.Helper()
 	select {
 	case <-s.Gone():
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Second):
 		t.Error("the upstream's side of the stream is still open")
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -35,12 +37,14 @@ func Body(w http.ResponseWriter, r *http.Request, repeatable ...string) (url.Val
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, &BodyError{http.StatusBadRequest, "send the parameters as application/x-www-form-urlencoded in the request body"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := ReadBody(w, r, maxBody)
 	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	switch {
+	case errors.As(err, &tooLarge):
 		return nil, &BodyError{http.StatusRequestEntityTooLarge, "the request body is larger than 64 KiB"}
-	}
-	if err != nil {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &BodyError{http.StatusRequestTimeout, "the request body did not arrive within 10 s"}
+	case err != nil:
 		return nil, &BodyError{http.StatusBadRequest, "the request body could not be read to its end"}
 	}
 	form, err := Parse(string(body))
@@ -51,6 +55,32 @@ func Body(w http.ResponseWriter, r *http.Request, repeatable ...string) (url.Val
 		return nil, &BodyError{http.StatusBadRequest, "a parameter is given more than once"} // RFC 6749, section 3.2
 	}
 	return form, nil
+}
+
+// bodyTime is how long a body may take. What is sent to these endpoints fits in a few packets; whoever
+// takes longer holds a connection for nothing.
+var bodyTime = 10 * time.Second
+
+// ReadBody reads the body of a request, which must not be longer than most bytes and must be there in ten
+// seconds, however lively it trickles: a server's own limit is mostly between two bytes. The error is an
+// [http.MaxBytesError] or [os.ErrDeadlineExceeded] then.
+func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	BoundBody(w, r)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err != nil {
+		return nil, err // the deadline stays, and bounds what the server still reads of the rest
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// BoundBody bounds how long the body of a request may take, which holds for one that nobody reads, too: a
+// server reads it to its end before it answers. ReadBody takes the bound off once the body is there.
+func BoundBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// Without a connection there is nothing that could be late.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	}
 }
 
 // Parse is url.ParseQuery with a bound on the number of parameters.

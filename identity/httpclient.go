@@ -41,6 +41,10 @@ var sharedTransport = sync.OnceValue(func() http.RoundTripper {
 	return t
 })
 
+// Transport is what reaches providers, wherever the operator says that they are: through the proxies that the
+// environment names, and in private networks.
+func Transport() http.RoundTripper { return sharedTransport() }
+
 // newClient returns a client for talking to a provider. It keeps the transport and the timeout of
 // base, which may be nil, and bounds what an answer can do.
 func newClient(base *http.Client) *http.Client {

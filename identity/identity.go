@@ -51,6 +51,10 @@ func (u User) VerifiedEmail() string {
 // registered at this provider and at no other (RFC 9700, section 4.4).
 type Attempt struct {
 	State, Nonce, Verifier, RedirectURI, LoginHint, Prompt string
+
+	// Resource is what the access token is for, and Scope what it has to be good for, separated by spaces,
+	// at a provider whose own access tokens are what the client gets. Others pass them over.
+	Resource, Scope string
 }
 
 // Provider is a place where people sign in.

@@ -45,6 +45,7 @@ type LocalUser struct {
 // no identity provider.
 type Local struct {
 	id, name string
+	issuer   string
 	users    []localUser
 	byEmail  map[string]int
 	now      func() time.Time
@@ -77,7 +78,7 @@ func NewLocal(id, name, issuer string, users []LocalUser) (*Local, error) {
 	}
 	slots := max(1, runtime.GOMAXPROCS(0)/2)
 	l := &Local{
-		id: id, name: name,
+		id: id, name: name, issuer: issuer,
 		byEmail: make(map[string]int, len(users)),
 		now:     time.Now,
 		clients: throttle.New(clientBurst, clientEvery, throttleLimit),
@@ -142,6 +143,16 @@ func (l *Local) ID() string { return l.id }
 
 // Name implements Provider.
 func (l *Local) Name() string { return l.name }
+
+// People implements Roster.
+func (l *Local) People() (issuer string, people []User) {
+	for _, u := range l.users {
+		user := u.User
+		user.Groups = append([]string(nil), user.Groups...)
+		people = append(people, user)
+	}
+	return l.issuer, people
+}
 
 // Check implements Password. Only wrong attempts count against the limits, so people behind one
 // address do not hinder each other.

@@ -75,6 +75,9 @@ func MetadataURL(resource string) string {
 	return c + protectedResourceSuffix
 }
 
+// MetadataURLAt is MetadataURL of a resource that is an origin and a path, both in canonical form.
+func MetadataURLAt(origin, path string) string { return origin + protectedResourceSuffix + path }
+
 // checkCharacters admits what RFC 3986 allows in a URI without query and fragment.
 func checkCharacters(uri string) error {
 	for i := 0; i < len(uri); i++ {

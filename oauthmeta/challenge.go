@@ -25,6 +25,7 @@ type Challenge struct {
 // demands it, and clients look for "Bearer " with a space.
 func (c Challenge) String() string {
 	var b strings.Builder
+	b.Grow(128 + len(c.Realm) + len(c.Error) + len(c.ErrorDescription) + len(c.ResourceMetadata) + len(c.Scope))
 	b.WriteString("Bearer")
 	empty := true
 	add := func(name, value string) {
@@ -35,12 +36,16 @@ func (c Challenge) String() string {
 			b.WriteByte(',')
 		}
 		empty = false
-		b.WriteString(" " + name + `="` + value + `"`)
+		b.WriteByte(' ')
+		b.WriteString(name)
+		b.WriteString(`="`)
+		b.WriteString(value)
+		b.WriteByte('"')
 	}
 	add("realm", quotable(c.Realm))
 	add("error", quotable(c.Error))
 	add("error_description", quotable(c.ErrorDescription))
-	if quotable(c.ResourceMetadata) == c.ResourceMetadata && !strings.Contains(c.ResourceMetadata, " ") {
+	if quoted(c.ResourceMetadata) && !strings.Contains(c.ResourceMetadata, " ") {
 		add("resource_metadata", c.ResourceMetadata)
 	}
 	add("scope", scopeTokens(c.Scope))
@@ -53,6 +58,9 @@ func (c Challenge) String() string {
 // quotable drops all but the characters that RFC 6750, section 3, allows in error and
 // error_description: printable ASCII without the quote and the backslash.
 func quotable(s string) string {
+	if quoted(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '"' || r == '\\' {
 			return -1
@@ -61,13 +69,26 @@ func quotable(s string) string {
 	}, s)
 }
 
+// quoted reports whether s can stand between quotes as it is.
+func quoted(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // scopeTokens keeps the scope tokens that are well formed (RFC 6749, section 3.3). A broken one is
 // left out whole: half of it might be the name of another scope.
 func scopeTokens(scope string) string {
+	if quoted(scope) && !strings.Contains(scope, "  ") && strings.Trim(scope, " ") == scope {
+		return scope
+	}
 	tokens := strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' })
 	kept := tokens[:0]
 	for _, token := range tokens {
-		if quotable(token) == token {
+		if quoted(token) {
 			kept = append(kept, token)
 		}
 	}

@@ -15,6 +15,8 @@ type Message struct {
 	Detail string
 	// Advice says what to do next.
 	Advice string
+	// Ways say how to do that, where it depends on what the person uses.
+	Ways []string
 	// ID is an error id to quote; the log has the rest.
 	ID string
 	// RetryAfter, if positive, is shown and sent as Retry-After.
@@ -29,6 +31,7 @@ type messageView struct {
 	frame
 	Text, Detail, Advice, ID, Wait string
 	Link, LinkText                 string
+	Ways                           []string
 }
 
 // WriteMessage answers with a notice or an error.
@@ -47,6 +50,9 @@ func WriteMessage(w http.ResponseWriter, r *http.Request, status int, v Message)
 		Advice: sentence(v.Advice),
 		ID:     DisplayName(v.ID),
 		Wait:   wait(v.RetryAfter),
+	}
+	for _, way := range v.Ways {
+		view.Ways = append(view.Ways, sentence(way))
 	}
 	if text := sentence(v.LinkText); text != "" && webLink(v.Link) {
 		view.Link, view.LinkText = v.Link, text

@@ -14,7 +14,7 @@ func message(status int, v Message) *httptest.ResponseRecorder {
 
 func TestMessageSaysWhatHappenedAndWhatToDo(t *testing.T) {
 	w := message(http.StatusServiceUnavailable, Message{
-		Title: "Not available", Text: "The provider did not answer.", Advice: "Try again.", Detail: "timeout",
+		Title: "Not available", Text: "The provider did not answer.", Advice: "Try again.", Ways: []string{"One: so", "Two: <b>so</b>"}, Detail: "timeout",
 		ID: "9f31c0de", RetryAfter: 30 * time.Second, Link: "/my?x=1&y=2", LinkText: "Your page", SiteName: "mcp.example.com",
 	})
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "30" {
@@ -22,7 +22,7 @@ func TestMessageSaysWhatHappenedAndWhatToDo(t *testing.T) {
 	}
 	doc := parse(t, w)
 	got := text(elements(doc, named("main"))[0])
-	for _, s := range []string{"Not available", "The provider did not answer.", "Try again.", "timeout", "9f31c0de", "30 seconds"} {
+	for _, s := range []string{"Not available", "The provider did not answer.", "Try again.", "One: so", "Two: <b>so</b>", "timeout", "9f31c0de", "30 seconds"} {
 		if !strings.Contains(got, s) {
 			t.Errorf("the page does not say %q: %s", s, got)
 		}

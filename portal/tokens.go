@@ -142,6 +142,9 @@ func (p *Portal) mint(w http.ResponseWriter, r *http.Request, b *sessions.Browse
 		p.writeTokens(w, r, b, http.StatusConflict, form,
 			"You have "+strconv.Itoa(sessions.MaxUserTokens)+" tokens, which is as many as there can be. Revoke one that is not needed.")
 		return
+	case errors.Is(err, sessions.ErrNotFound):
+		p.problem(w, r, signedOut) // a moment ago
+		return
 	case err != nil:
 		p.failed(w, r, "making a token", err)
 		return
@@ -158,7 +161,9 @@ func (p *Portal) mint(w http.ResponseWriter, r *http.Request, b *sessions.Browse
 // wanted reads the form to make a token. What it may be for is decided by what the person may use now,
 // whatever the form offers. The error is a refusal.
 func (p *Portal) wanted(b *sessions.Browser, form url.Values) (sessions.PersonalToken, error) {
-	t := sessions.PersonalToken{User: b.User, Name: strings.TrimSpace(form.Get("name"))}
+	t := sessions.PersonalToken{
+		User: b.User, Name: strings.TrimSpace(form.Get("name")), Upstream: b.Upstream, Provider: b.Provider,
+	}
 	if t.Name == "" || pages.DisplayName(t.Name) != t.Name || len([]rune(t.Name)) > 64 {
 		return t, refusal("The token needs a name of at most 64 visible characters, without quotation marks.")
 	}

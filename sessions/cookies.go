@@ -21,6 +21,8 @@ const (
 	hostPrefix   = "__Host-"
 	maxCookie    = 4 << 10
 	cookieHeader = "Cookie"
+
+	setCookieHeader = "Set-Cookie"
 )
 
 // Cookies sets and reads cookies the way a site needs them.
@@ -85,6 +87,25 @@ func StripCookies(h http.Header) {
 		return
 	}
 	h[cookieHeader] = kept
+}
+
+// StripSetCookies removes from an answer of somebody else what would set the cookies of this module. An
+// upstream shares the host with its pages, and could sign people in as whom it likes.
+func StripSetCookies(h http.Header) {
+	lines := h[setCookieHeader]
+	if !slices.ContainsFunc(lines, mayHoldOurs) {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		// A browser sends the value of a cookie without a name as it is (RFC 6265bis, section 5.8.3), which
+		// the server takes for a name and a value.
+		return ours(strings.TrimLeft(line[:strings.IndexByte(line+";", ';')], "= \t"))
+	})
+	if len(kept) == 0 {
+		delete(h, setCookieHeader)
+		return
+	}
+	h[setCookieHeader] = kept
 }
 
 func mayHoldOurs(line string) bool { return strings.Contains(line, cookiePrefix) }

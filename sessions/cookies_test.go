@@ -121,6 +121,35 @@ func TestStripCookies(t *testing.T) {
 	}
 }
 
+// An upstream must not sign a browser in or out of the edge in front of it.
+func TestStripSetCookies(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		sent, want []string
+	}{
+		{"none", nil, nil},
+		{"theirs", []string{"a=1; Path=/", "b=mcp_auth_session"}, []string{"a=1; Path=/", "b=mcp_auth_session"}},
+		{"ours alone", []string{"__Host-mcp_auth_session=x; Secure; Path=/"}, nil},
+		{"ours between theirs", []string{"a=1", "mcp_auth_login=x; Max-Age=0", "b=2"}, []string{"a=1", "b=2"}},
+		{"ours, without a value", []string{"mcp_auth_consent"}, nil},
+		{"ours, with white space around", []string{" \t__Host-mcp_auth_session \t= x"}, nil},
+		{"ours as the value of a cookie without a name", []string{"=mcp_auth_session=x", " = mcp_auth_session=x; Path=/"}, nil},
+		{"a name that begins alike", []string{"mcp_auth_session2=x"}, []string{"mcp_auth_session2=x"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := http.Header{}
+			if tc.sent != nil {
+				h["Set-Cookie"] = slices.Clone(tc.sent)
+			}
+			before := h["Set-Cookie"]
+			sessions.StripSetCookies(h)
+			if !slices.Equal(h["Set-Cookie"], tc.want) || !slices.Equal(before, tc.sent) {
+				t.Errorf("got %q, want %q", h["Set-Cookie"], tc.want)
+			}
+		})
+	}
+}
+
 func TestStripCookiesAllocates(t *testing.T) {
 	h := http.Header{"Cookie": {"a=1; b=2", "c=3"}}
 	if allocs := testing.AllocsPerRun(100, func() { sessions.StripCookies(h) }); allocs != 0 {

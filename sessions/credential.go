@@ -18,6 +18,9 @@ type Credential struct {
 	// Source names the authorization server it came from, and the client it was issued to; empty for a
 	// token that was typed in.
 	Source string `json:"source,omitempty"`
+	// Issuer is that authorization server itself, which Source may name only by way of another server. No
+	// other one gets to see Refresh.
+	Issuer string `json:"issuer,omitempty"`
 	// Secret is what the upstream gets. Empty: it ended, and the person has to connect again.
 	Secret string `json:"secret,omitempty"`
 	// Refresh is the refresh token that came with it.
@@ -30,6 +33,8 @@ type Credential struct {
 	ChangedAt time.Time `json:"changed_at"`
 	// UsedAt is when it was used last, give or take a day.
 	UsedAt time.Time `json:"used_at,omitzero"`
+	// LeftAt is when a provider refused the person; zero again once the credential is used after that.
+	LeftAt time.Time `json:"left_at,omitzero"`
 
 	// AskedAt is set while a replica refreshes it; RetryAt is before when nobody should try again.
 	AskedAt time.Time `json:"asked_at,omitzero"`
@@ -89,6 +94,40 @@ func (v *Vault) TakeCredential(ctx context.Context, user, resource string) (Cred
 		return Credential{}, err
 	}
 	return c, c.belongs(user, resource)
+}
+
+// LeaverLife is for how long the credentials of somebody are kept whom their identity provider has refused.
+// It is not at once, since a provider that has forgotten about a sign-in says the same as about
+// somebody who has left: whoever signs in again and uses a credential keeps it.
+const LeaverLife = 7 * 24 * time.Hour
+
+// abandonCredentials makes the credentials of a user, given by [User.Key], end soon.
+func (v *Vault) abandonCredentials(ctx context.Context, user string) error {
+	keys, err := v.Store.List(ctx, v.key("credential", user)+"/")
+	if err != nil {
+		return unavailable("listing credentials", err)
+	}
+	for _, key := range keys {
+		err := v.update(ctx, "letting a credential end", key, func(old []byte) ([]byte, time.Duration, error) {
+			var c Credential
+			if old == nil {
+				return nil, 0, ErrNotFound
+			}
+			if err := v.openRecord(key, old, &c); err != nil {
+				return nil, 0, err
+			}
+			if c.LeftAt.IsZero() {
+				c.LeftAt = v.now()
+			}
+			value, err := v.sealRecord(key, c)
+			return value, max(time.Second, c.LeftAt.Add(LeaverLife).Sub(v.now())), err
+		})
+		// One that nobody can open is nobody's use; it ends by itself.
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrInvalid) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Supersede tells every replica to ask the store before it uses what it keeps of a version, for as long as

@@ -19,11 +19,15 @@ type Upstream struct {
 	CheckedAt time.Time `json:"checked_at"`
 	// AskedAt is set while a replica asks the provider.
 	AskedAt time.Time `json:"asked_at,omitzero"`
+	// ExpiresAt is until when the record is kept at least: what depends on it lives no longer.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Relayed is set where the provider's access tokens are what the client gets.
+	Relayed *Relayed `json:"relayed,omitempty"`
 }
 
 // CreateUpstream stores u for ttl under a fresh ID, which it returns.
 func (v *Vault) CreateUpstream(ctx context.Context, u Upstream, ttl time.Duration) (ID, error) {
-	u.ID = NewID()
+	u.ID, u.ExpiresAt = NewID(), v.now().Add(ttl)
 	if err := v.put(ctx, v.upstreamKey(u.User, u.ID), u, ttl); err != nil {
 		return ID{}, err
 	}
@@ -38,7 +42,7 @@ func (v *Vault) LoadUpstream(ctx context.Context, user User, id ID) (Upstream, e
 	return u, err
 }
 
-// UpdateUpstream changes a record atomically and keeps it for ttl from now on. change may be called
+// UpdateUpstream changes a record atomically and keeps it for at least ttl from now on. change may be called
 // several times; it sees the current record and may refuse with an error that is returned as it is,
 // together with the record. The other errors are those of [Vault.LoadUpstream].
 func (v *Vault) UpdateUpstream(ctx context.Context, user User, id ID, ttl time.Duration, change func(*Upstream) error) (Upstream, error) {
@@ -58,18 +62,33 @@ func (v *Vault) UpdateUpstream(ctx context.Context, user User, id ID, ttl time.D
 		if u.ID != id || u.User.Key() != user.Key() {
 			return nil, 0, errors.New("updating a sign-in: it cannot pass to another user")
 		}
+		now := v.now()
+		if end := now.Add(ttl); end.After(u.ExpiresAt) {
+			u.ExpiresAt = end
+		}
 		value, err := v.sealRecord(key, u)
-		return value, ttl, err
+		return value, u.ExpiresAt.Sub(now), err
 	})
 	return u, err
 }
 
-// EndUpstream forgets a sign-in and revokes every grant that came of it. It returns those that it
-// ended, also after an error, and can be repeated then.
-func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended []Grant, err error) {
+// Ended is what ended together with a sign-in.
+type Ended struct {
+	Grants []Grant
+	Tokens []PersonalToken
+}
+
+// EndUpstream forgets a sign-in and revokes what came of it: every grant, and every token that the person
+// made while signed in so. What they gave for use at upstreams is kept for [LeaverLife] from now on,
+// unless it is used again. EndUpstream returns what it ended, also after an error, and can be repeated then.
+func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended Ended, err error) {
 	grants, err := v.ListGrants(ctx, user.Key())
 	if err != nil {
-		return nil, err
+		return ended, err
+	}
+	tokens, err := v.ListUserTokens(ctx, user.Key())
+	if err != nil {
+		return ended, err
 	}
 	for _, g := range grants {
 		if g.Upstream != id {
@@ -79,16 +98,23 @@ func (v *Vault) EndUpstream(ctx context.Context, user User, id ID) (ended []Gran
 			err = errors.Join(err, revoking)
 			continue
 		}
-		ended = append(ended, g)
+		ended.Grants = append(ended.Grants, g)
 	}
-	if err != nil {
-		// The record stays until every grant has ended, so that a repetition finds what is left.
+	for _, t := range tokens {
+		if t.Upstream != id {
+			continue
+		}
+		if revoking := v.RevokeUserToken(ctx, user.Key(), t.ID); revoking != nil {
+			err = errors.Join(err, revoking)
+			continue
+		}
+		ended.Tokens = append(ended.Tokens, t)
+	}
+	if err = errors.Join(err, v.abandonCredentials(ctx, user.Key())); err != nil {
+		// The record stays until everything has ended, so that a repetition finds what is left.
 		return ended, err
 	}
-	if err := v.Store.Delete(ctx, v.upstreamKey(user, id)); err != nil {
-		return ended, unavailable("deleting a sign-in", err)
-	}
-	return ended, nil
+	return ended, v.DeleteUpstream(ctx, user, id)
 }
 
 func (v *Vault) upstreamKey(user User, id ID) string {

@@ -22,7 +22,7 @@ func TestAnUpstreamIsSharedByTheReplicasAndEndsWithItsTime(t *testing.T) {
 		if err != nil || id == want.ID {
 			t.Fatalf("CreateUpstream: %s, %v; want a fresh id", id, err)
 		}
-		want.ID = id
+		want.ID, want.ExpiresAt = id, c.Now().Add(time.Hour)
 		if got, err := b.LoadUpstream(t.Context(), ada, id); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("LoadUpstream: %+v, %v; want %+v", got, err, want)
 		}
@@ -92,9 +92,16 @@ func TestTheEndOfAnUpstreamIsThatOfItsGrants(t *testing.T) {
 			}
 			refresh = append(refresh, token)
 		}
+		var made []string
+		for _, upstream := range []sessions.ID{id, {}} {
+			token := exampleUserToken(c.Now())
+			token.Upstream = upstream
+			text, _ := mint(t, v, token)
+			made = append(made, text)
+		}
 		ended, err := v.EndUpstream(t.Context(), ada, id)
-		if err != nil || len(ended) != 2 {
-			t.Fatalf("EndUpstream ended %d grants, %v; want 2", len(ended), err)
+		if err != nil || len(ended.Grants) != 2 || len(ended.Tokens) != 1 {
+			t.Fatalf("EndUpstream ended %d grants and %d tokens, %v; want 2 and 1", len(ended.Grants), len(ended.Tokens), err)
 		}
 		for i, token := range refresh {
 			_, err := v.LoadGrant(t.Context(), token)
@@ -102,10 +109,77 @@ func TestTheEndOfAnUpstreamIsThatOfItsGrants(t *testing.T) {
 				t.Errorf("grant %d: %v", i, err)
 			}
 		}
+		for i, token := range made {
+			if err := v.OpenUserToken(token, github, new(sessions.Access)); (err != nil) != (i < 1) {
+				t.Errorf("token %d: %v", i, err)
+			}
+		}
 		_, err = v.LoadUpstream(t.Context(), ada, id)
 		wantErr(t, "LoadUpstream", err, sessions.ErrNotFound)
-		if again, err := v.EndUpstream(t.Context(), ada, id); err != nil || len(again) != 0 {
-			t.Errorf("EndUpstream again: %d grants, %v", len(again), err)
+		token := exampleUserToken(c.Now())
+		token.Upstream = id
+		_, _, err = v.MintUserToken(t.Context(), token)
+		wantErr(t, "making a token after the sign-in has ended", err, sessions.ErrNotFound)
+		if again, err := v.EndUpstream(t.Context(), ada, id); err != nil || len(again.Grants)+len(again.Tokens) != 0 {
+			t.Errorf("EndUpstream again: %+v, %v", again, err)
+		}
+	})
+}
+
+func TestAnUpstreamIsKeptAsLongAsATokenThatRestsOnIt(t *testing.T) {
+	v, c := memVault(t)
+	id, err := v.CreateUpstream(t.Context(), exampleUpstream(c), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := exampleUserToken(c.Now())
+	token.Upstream = id
+	mint(t, v, token)
+	// Asking the provider keeps it for an hour from then on, and must not make it end sooner.
+	if _, err := v.UpdateUpstream(t.Context(), ada, id, time.Hour, func(*sessions.Upstream) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	c.Advance(30*day - time.Second)
+	if _, err := v.LoadUpstream(t.Context(), ada, id); err != nil {
+		t.Errorf("in the last second of the token: %v", err)
+	}
+	c.Advance(time.Hour)
+	_, err = v.LoadUpstream(t.Context(), ada, id)
+	wantErr(t, "LoadUpstream after the token", err, sessions.ErrNotFound)
+}
+
+// What somebody gave for use at upstreams goes soon after they have; the credentials of others stay.
+func TestCredentialsEndSoonAfterTheProviderRefusedTheirOwner(t *testing.T) {
+	eachStore(t, func(t *testing.T, c *clock, replica func() sessions.Store) {
+		v := newVault(t, replica(), c)
+		eve := sessions.User{Issuer: ada.Issuer, Subject: "eve"}
+		for _, owner := range []sessions.User{ada, eve} {
+			_, err := v.UpdateCredential(t.Context(), owner.Key(), githubURI, 90*day, func(c *sessions.Credential) error {
+				c.Version, c.Secret = sessions.NewID(), "ghp_secret"
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // refusing once more does not keep them longer
+			id, err := v.CreateUpstream(t.Context(), exampleUpstream(c), time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := v.EndUpstream(t.Context(), ada, id); err != nil {
+				t.Fatal(err)
+			}
+			c.Advance(sessions.LeaverLife/2 - time.Minute)
+		}
+		if got, err := v.LoadCredential(t.Context(), ada.Key(), githubURI); err != nil || got.Secret == "" || got.LeftAt.IsZero() {
+			t.Errorf("before the end: %+v, %v", got, err)
+		}
+		c.Advance(3 * time.Minute)
+		_, err := v.LoadCredential(t.Context(), ada.Key(), githubURI)
+		wantErr(t, "a leaver's credential", err, sessions.ErrNotFound)
+		if _, err := v.LoadCredential(t.Context(), eve.Key(), githubURI); err != nil {
+			t.Errorf("somebody else's: %v", err)
 		}
 	})
 }

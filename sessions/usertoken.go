@@ -41,6 +41,10 @@ type PersonalToken struct {
 	CreatedAt time.Time `json:"created_at"`
 	// ExpiresAt is at most [MaxUserTokenLife] after CreatedAt.
 	ExpiresAt time.Time `json:"expires_at"`
+	// Upstream is the sign-in at the identity provider that the token rests on, where that can be asked about
+	// again; see [Upstream]. Provider is the provider's id.
+	Upstream ID     `json:"upstream,omitzero"`
+	Provider string `json:"provider,omitempty"`
 }
 
 // Label is the client under which requests with the token appear in logs and headers.
@@ -48,7 +52,8 @@ func (t PersonalToken) Label() string { return "put-" + hex.EncodeToString(t.ID[
 
 // MintUserToken returns a new token. It is the only time that anybody sees it: the store keeps what
 // lists it, under the user, and nothing that would open a resource. ID and CreatedAt are chosen here.
-// The error is [ErrTooMany], [ErrUnavailable], or says what is wrong with t.
+// The error is [ErrTooMany], [ErrNotFound] if the sign-in of t has ended, [ErrUnavailable], or says what is
+// wrong with t.
 func (v *Vault) MintUserToken(ctx context.Context, t PersonalToken) (token string, minted PersonalToken, err error) {
 	now := v.now().Truncate(time.Second)
 	t.ID, t.CreatedAt, t.ExpiresAt = NewID(), now, t.ExpiresAt.Truncate(time.Second)
@@ -73,6 +78,16 @@ func (v *Vault) MintUserToken(ctx context.Context, t PersonalToken) (token strin
 	}
 	if len(keys) >= MaxUserTokens {
 		return "", PersonalToken{}, ErrTooMany
+	}
+	if t.Upstream != (ID{}) {
+		// What a token rests on is kept as long as the token.
+		up, err := v.UpdateUpstream(ctx, t.User, t.Upstream, t.ExpiresAt.Sub(now), func(*Upstream) error { return nil })
+		if err != nil {
+			return "", PersonalToken{}, err
+		}
+		if up.Relayed != nil {
+			t.Upstream = ID{} // it is one client's, who may end it
+		}
 	}
 	if err := v.put(ctx, v.userTokenKey(t.User.Key(), t.ID), t, t.ExpiresAt.Sub(now)); err != nil {
 		return "", PersonalToken{}, err
@@ -129,6 +144,17 @@ func (v *Vault) OpenUserToken(token, resource string, a *Access) error {
 		}
 	}
 	return ErrInvalid
+}
+
+// LoadUserToken returns a token of a user, given by [User.Key]. The error is [ErrNotFound], [ErrInvalid] or
+// [ErrUnavailable].
+func (v *Vault) LoadUserToken(ctx context.Context, user string, id ID) (PersonalToken, error) {
+	if len(user) != 32 || !lowerHex(user) {
+		return PersonalToken{}, fmt.Errorf("loading a user token: malformed user key: %w", ErrInvalid)
+	}
+	var t PersonalToken
+	err := v.get(ctx, v.userTokenKey(user, id), &t)
+	return t, err
 }
 
 // ListUserTokens returns the live user tokens of a user, given by [User.Key], oldest first. One whose

@@ -196,7 +196,7 @@ func TestEventStreamsGetTheHeadersThatKeepThemMoving(t *testing.T) {
 		header            http.Header
 		buffering, caches string
 	}{
-		{"where the upstream left them out", http.Header{"Content-Type": {"text/event-stream"}}, "no", "no-store"},
+		{"where the upstream left them out", http.Header{"Content-Type": {"text/event-stream"}}, "no", "no-store, no-transform"},
 		{"not where it did not", http.Header{"Content-Type": {"text/event-stream"}, "X-Accel-Buffering": {"yes"},
 			"Cache-Control": {"no-cache, no-transform"}}, "yes", "no-cache, no-transform"},
 		{"not on other types", http.Header{"Content-Type": {"application/json"}}, "", ""},

@@ -11,22 +11,27 @@ import (
 const tagParameter = "mcp_session_tag"
 
 // admitEndpoint checks the tag of a message's URL and takes it out. A URL that names a session by one of
-// the usual parameters must have one; a URL that names none needs none.
-func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) bool {
-	query := r.URL.RawQuery
-	if query == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
+// the usual parameters, or by its path, must have one; a URL that names none needs none. So must a URL that
+// a stream is read from: some servers let a client come back to its session by a GET. Any other GET may name what it
+// likes, as long as its answer is no stream of events; loose says so.
+func (s *Sessions) admitEndpoint(r *http.Request, id *Identity) (loose, ok bool) {
+	query, inPath := r.URL.RawQuery, s.inPath(r, id)
+	if query == "" {
+		return false, !inPath
 	}
 	rest, tags, named := splitQuery(query)
 	if len(tags) == 0 {
-		return !named
+		if reads := r.Method == http.MethodGet || r.Method == http.MethodHead; named && reads && !wantsStream(r) {
+			return true, true
+		}
+		return false, !named && !inPath
 	}
 	if len(tags) > 1 || !s.verify(tags[0], forEndpoint, id, endpointParts(r.URL.Path, rest)...) {
-		return false
+		return false, false
 	}
 	r.URL.RawQuery = rest
 	r.RequestURI = r.URL.RequestURI()
-	return true
+	return false, true
 }
 
 // splitQuery takes our parameter out of a query and leaves the rest byte for byte. named tells whether
@@ -101,8 +106,8 @@ func (s *Sessions) tagURI(uri, streamPath string, id *Identity) (string, bool) {
 
 // rebase makes the endpoint that an upstream announces one that reaches it through the edge. The upstream
 // knows its own paths, and perhaps its own address; the client posts to where it listens, whose scheme and
-// host it demands anyway. prefix is what was taken off the path on the way.
-func rebase(uri, prefix string) string {
+// host it demands anyway. prefix is what was taken off the path on the way, which left forwarded.
+func rebase(uri, prefix, forwarded string) string {
 	parsed, err := url.Parse(uri)
 	if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
 		return uri
@@ -113,10 +118,27 @@ func rebase(uri, prefix string) string {
 			uri += strings.TrimLeft(rest[start:], "/") // two slashes would make the next name a host
 		}
 	}
-	if !strings.HasPrefix(uri, "/") || strings.HasPrefix(uri, prefix+"/") {
+	switch {
+	case !strings.HasPrefix(uri, "/"):
+		if prefix != "" && forwarded == "/" && uri != "" && uri[0] != '?' && uri[0] != '#' {
+			// Relative to "/" for the upstream, and for a client that asked for the prefix without a slash
+			// relative to what is above it.
+			return prefix + "/" + uri
+		}
+		return uri
+	case knowsPrefix(uri, prefix, forwarded):
 		return uri
 	}
 	return prefix + uri
+}
+
+// knowsPrefix reports whether the upstream has put the prefix there itself, being told of it, and has not
+// just a path of its own that begins alike: then its other paths do, too.
+func knowsPrefix(uri, prefix, forwarded string) bool {
+	if strings.HasPrefix(forwarded, prefix+"/") {
+		prefix += prefix
+	}
+	return strings.HasPrefix(uri, prefix+"/")
 }
 
 // strippedPrefix is what the path that the client asked for has in front of the one that the upstream got,

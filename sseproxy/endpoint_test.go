@@ -184,6 +184,61 @@ func TestMessagesWithoutATag(t *testing.T) {
 	}
 }
 
+// Some servers let a client come back to its stream with the session in the URL. Whoever has found that
+// URL in a log must not read along, whatever they say they accept.
+func TestNobodyReadsAStreamByItsURLAlone(t *testing.T) {
+	b := binding(t)
+	stream := b.listen("/sse", nil, "event: endpoint\ndata: /sse?sessionId=mine\n\n")
+	tag := stream[strings.Index(stream, tagParameter):strings.Index(stream, "\n\n")]
+	events := http.Header{"Content-Type": {"text/event-stream"}}
+	for _, tc := range []struct {
+		name, target, accept string
+		id                   *Identity
+		answer               http.Header
+		asked, ok            bool // the upstream was; the client got its answer
+	}{
+		{"a stream that is asked for", "/sse?sessionId=mine", "text/event-stream", alice, events, false, false},
+		{"by somebody else", "/sse?sessionId=mine", "text/event-stream", another(func(id *Identity) { id.Subject = "bbbb" }), events, false, false},
+		{"with somebody else's tag", "/sse?sessionId=mine&" + tag, "text/event-stream", another(func(id *Identity) { id.Subject = "bbbb" }), events, false, false},
+		{"a stream that is not asked for", "/sse?session_id=mine", "*/*", alice, events, true, false},
+		{"no stream", "/report?session_id=mine", "*/*", alice, http.Header{"Content-Type": {"text/html"}}, true, true},
+		{"with the tag of whoever opened it", "/sse?sessionId=mine&" + tag, "text/event-stream", alice, events, true, true},
+		{"without a session", "/sse?v=1", "text/event-stream", alice, events, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", tc.target, nil)
+			r.Header.Set("Accept", tc.accept)
+			rec := httptest.NewRecorder()
+			asked := false
+			err := b.g.Serve(rec, r, tc.id, handlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				asked = true
+				for name, values := range tc.answer {
+					w.Header()[name] = values
+				}
+				w.Header().Set("Mcp-Session-Id", "mine")
+				_, err := io.WriteString(w, "data: secret\n\n")
+				if err != nil && r.Context().Err() == nil {
+					t.Error("the upstream goes on")
+				}
+				return err
+			}))
+			if err != nil {
+				t.Error(err)
+			}
+			if asked != tc.asked || (rec.Code == http.StatusOK) != tc.ok || strings.Contains(rec.Body.String(), "secret") != tc.ok {
+				t.Errorf("asked: %v; answered %d %q", asked, rec.Code, rec.Body)
+			}
+			if !tc.ok {
+				want := httptest.NewRecorder()
+				_ = unknownSession(want)
+				if rec.Code != want.Code || rec.Body.String() != want.Body.String() || rec.Header().Get("Mcp-Session-Id") != "" {
+					t.Errorf("answered %d %q %v, not as an unknown session", rec.Code, rec.Body, rec.Header())
+				}
+			}
+		})
+	}
+}
+
 // A tag for a header's session is none for a URL.
 func TestTagsOfHeadersAndURLsDiffer(t *testing.T) {
 	b := binding(t)

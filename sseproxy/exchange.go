@@ -8,9 +8,10 @@ import (
 	"strings"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
-var errTooManyStreams = errors.New("too many open streams")
+var errRefused = errors.New("stream refused")
 
 // exchange is one request on its way through next, and the response writer that next gets. It stands in
 // the way of nothing: everything a response controller or io.Copy looks for is passed through.
@@ -24,7 +25,7 @@ type exchange struct {
 
 	session     sessionHeader
 	wroteHeader bool
-	refused     bool    // the answer was a stream too many
+	refused     bool    // the answer was a stream that must not be
 	stream      *stream // once the answer turned out to be one
 
 	request http.Request // what next gets
@@ -32,11 +33,12 @@ type exchange struct {
 }
 
 // Header is the answer's. An event stream becomes one that must not be transformed (RFC 9111, section
-// 5.2.2.6) as soon as somebody looks: a compressor between next and here looks before it begins, and no
-// comment could be written into what it makes.
+// 5.2.2.6) as soon as somebody looks: a compressor between next and here looks before it begins. No comment
+// could be written into what it makes, and what we end before its time would lack the end of the compressed
+// data, which clients take for a broken answer.
 func (x *exchange) Header() http.Header {
 	h := x.ResponseWriter.Header()
-	if !x.wroteHeader && x.guard.heartbeat > 0 && isEvents(h) {
+	if !x.wroteHeader && isEvents(h) {
 		refuseTransform(h)
 	}
 	return h
@@ -63,6 +65,7 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	h := x.Header()
 	x.wroteHeader = true
+	sessions.StripSetCookies(h)
 	x.share(h)
 	if status >= 300 && status < 400 && len(h["Location"]) > 0 {
 		x.relocate(h)
@@ -75,10 +78,13 @@ func (x *exchange) WriteHeader(status int) {
 		x.ResponseWriter.WriteHeader(status)
 		return
 	}
+	if events && x.session.loose {
+		x.refuseStream(ReasonSession, unknownSession)
+		return
+	}
 	var endpoint *endpointEvent
 	if events {
 		setDefault(h, "X-Accel-Buffering", "no")
-		setDefault(h, "Cache-Control", "no-store")
 		endpoint = x.endpoint(h)
 	}
 	whole := len(h["Content-Length"]) == 0 && !encoded(h)
@@ -88,7 +94,7 @@ func (x *exchange) WriteHeader(status int) {
 		limits = Limits{} // too late: both sides have agreed to leave HTTP
 	}
 	if !x.guard.streams.add(st, x.since, limits) {
-		x.refuseStream()
+		x.refuseStream(ReasonStreams, tooManyStreams)
 		return
 	}
 	x.stream = st
@@ -146,8 +152,14 @@ func (x *exchange) endpoint(h http.Header) *endpointEvent {
 	}
 	delete(h, "Content-Length")
 	// What comes between here and the upstream has altered the request in place by now.
-	id, path, prefix := &x.call.Identity, x.call.Path, strippedPrefix(x.call.Path, x.request.URL.Path)
-	return &endpointEvent{rewrite: func(uri string) (string, bool) { return s.tagURI(rebase(uri, prefix), path, id) }}
+	id, path, forwarded := &x.call.Identity, x.call.Path, x.request.URL.Path
+	prefix := strippedPrefix(path, forwarded)
+	return &endpointEvent{rewrite: func(uri string) (string, bool) {
+		s.paths.learnEndpoint(id.Resource, forwarded, uri)
+		uri = rebase(uri, prefix, forwarded)
+		s.paths.learnEndpoint(id.Resource, path, uri)
+		return s.tagURI(uri, path, id)
+	}}
 }
 
 func encoded(h http.Header) bool {
@@ -165,7 +177,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	x.implicitHeader()
 	switch {
 	case x.refused:
-		return 0, errTooManyStreams
+		return 0, errRefused
 	case x.stream != nil:
 		return x.stream.write(p)
 	}

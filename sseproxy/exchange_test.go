@@ -26,11 +26,12 @@ type edge struct {
 	*httptest.Server
 	streams *Registry
 	hungUp  chan struct{} // the upstream's requests that ended
+	ended   chan error    // the streams that did, and why
 }
 
 func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 	t.Helper()
-	e := &edge{streams: NewRegistry(), hungUp: make(chan struct{}, 8)}
+	e := &edge{streams: NewRegistry(), hungUp: make(chan struct{}, 8), ended: make(chan error, 8)}
 	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() { e.hungUp <- struct{}{} }()
 		upstream(w, r)
@@ -48,7 +49,7 @@ func newEdge(t *testing.T, h2 bool, upstream http.HandlerFunc) *edge {
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
-	g := New(Config{Streams: e.streams, Heartbeat: time.Hour})
+	g := New(Config{Streams: e.streams, Heartbeat: time.Hour, OnEnd: func(_ *Identity, cause error) { e.ended <- cause }})
 	id := *alice
 	id.Grant, id.ExpiresAt = sessions.ID{1}, time.Now().Add(time.Hour).Unix()
 	e.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -290,6 +291,22 @@ func TestAnswersThatAreNoStreams(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A server behind the edge must not plant the cookies of the edge's own pages in a browser.
+func TestTheUpstreamSetsNoneOfTheEdgesCookies(t *testing.T) {
+	for _, contentType := range []string{"application/json", "text/event-stream"} {
+		rec := httptest.NewRecorder()
+		err := New(Config{}).Serve(rec, httptest.NewRequest("GET", "/", nil), alice, handlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Content-Type", contentType)
+			w.Header()["Set-Cookie"] = []string{"theirs=1", "__Host-" + sessions.SessionCookieName + "=planted; Secure; Path=/"}
+			_, err := io.WriteString(w, "data: 1\n\n")
+			return err
+		}))
+		if got := rec.Header()["Set-Cookie"]; err != nil || len(got) != 1 || got[0] != "theirs=1" {
+			t.Errorf("%s: the client got %q, %v", contentType, got, err)
+		}
 	}
 }
 

@@ -31,6 +31,10 @@ type Config struct {
 	// sessions.Revocations.Revoked fits. It must be quick. nil means that only Streams ends streams early.
 	Revoked func(sessions.ID) bool
 
+	// Admits is asked as often whether whoever opened a stream would still be let in; it ends as a revoked one
+	// otherwise. It must be quick. nil means that the decision to let it in stands.
+	Admits func(*Identity) bool
+
 	// A stream may outlive its token by this much. By default it may not.
 	ExpiryGrace time.Duration
 
@@ -78,6 +82,7 @@ type Guard struct {
 	now       func() time.Time
 	streams   *Registry
 	revoked   func(sessions.ID) bool
+	admits    func(*Identity) bool
 	grace     time.Duration
 	heartbeat time.Duration
 	headers   []IdentityHeader
@@ -93,7 +98,7 @@ type Guard struct {
 // New returns a guard.
 func New(c Config) *Guard {
 	g := &Guard{
-		now: c.Now, streams: c.Streams, revoked: c.Revoked, grace: max(c.ExpiryGrace, 0),
+		now: c.Now, streams: c.Streams, revoked: c.Revoked, admits: c.Admits, grace: max(c.ExpiryGrace, 0),
 		heartbeat: c.Heartbeat, upgrades: c.Upgrades, pass: c.PassAuthorization, limits: c.Limits, onEnd: c.OnEnd, onRefuse: c.OnRefuse,
 	}
 	if g.now == nil {
@@ -104,6 +109,7 @@ func New(c Config) *Guard {
 	}
 	if c.BindSessions.Tagger != nil {
 		g.sessions = &c.BindSessions
+		g.sessions.paths = &g.streams.paths
 	}
 	headers := c.IdentityHeaders
 	if headers == nil {

@@ -39,8 +39,9 @@ var reservedNames = func() reserved {
 		// who
 		"client-cert", "client-cert-chain", // RFC 9440, section 3: to be sanitised by whoever ends TLS
 		"remote-email", "remote-groups", "remote-name", "remote-user",
-		"x-arr-clientcert", "x-client-cert", "x-forwarded-client-cert",
-		"x-authenticated-email", "x-authenticated-groups", "x-authenticated-user", "x-authenticated-userid",
+		"x-arr-clientcert", "x-client-cert", "x-forwarded-client-cert", "x-ssl-cert",
+		"x-anonymous-consumer", "x-apigateway-api-userinfo", "x-endpoint-api-userinfo", "x-id-token", "x-jwt-assertion", "x-userinfo",
+		"x-auth-email", "x-auth-groups", "x-auth-roles", "x-auth-subject", "x-auth-user", "x-auth-userid", "x-auth-username",
 		"x-forwarded-access-token", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-id-token",
 		"x-forwarded-preferred-username", "x-forwarded-user", "x-forwarded-userinfo",
 		"x-remote-email", "x-remote-group", "x-remote-groups", "x-remote-name", "x-remote-user",
@@ -61,10 +62,15 @@ var reservedNames = func() reserved {
 var reservedPrefixes = []string{
 	"cf-access-",
 	"ssl-client-",
-	"tailscale-user-",
+	"tailscale-",
 	"x-amzn-oidc-",
 	"x-auth-request-",
+	"x-authelia-",
+	"x-authenticated-",
 	"x-authentik-",
+	"x-consumer-",
+	"x-credential-",
+	"x-forwarded-tls-client-cert",
 	"x-goog-",
 	"x-ms-client-principal",
 	"x-ms-token-",
@@ -114,6 +120,10 @@ func clean(h http.Header, names reserved) {
 			}
 			continue
 		}
+		if !plainName(name) && hasOtherReading(name, folded) {
+			delete(h, name)
+			continue
+		}
 		for _, prefix := range reservedPrefixes {
 			if len(folded) >= len(prefix) && string(folded[:len(prefix)]) == prefix {
 				delete(h, name)
@@ -133,6 +143,32 @@ func innocent(name string) bool {
 		return true
 	}
 	return false
+}
+
+// plainName reports whether a name is of letters, digits and hyphens, as nearly all are.
+func plainName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// hasOtherReading reports whether a name with other characters has to go. Underscores and dots are in use,
+// and Caddy lets only those through that it was told to expect; they may stand for nothing that a proxy or
+// a server acts on. The rest of what HTTP allows in names (RFC 9110, section 5.6.2) nobody uses but to get
+// past a comparison.
+func hasOtherReading(name string, folded []byte) bool {
+	if name == ":protocol" { // net/http's own, see reduceConnection
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; c != '_' && c != '.' && !plainName(name[i:i+1]) {
+			return true
+		}
+	}
+	return hasMeaning(string(folded))
 }
 
 // foldName writes name as the loosest upstream may read it: CGI, WSGI and PHP make one character of every

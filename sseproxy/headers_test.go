@@ -48,6 +48,10 @@ func TestServeRemovesWhatAClientMayNotSay(t *testing.T) {
 		"Proxy", "Proxy-Authorization", "Client-Cert", "X-Ssl-Client-S-Dn", "Mcp_session_id", "Mcp.Session.Id",
 		"mcp-session-id", "Authorization_", "cookie", "Upgrade", ":protocol",
 		"X-Remote-Extra-" + strings.Repeat("a", 100),
+		"X!Forwarded~User", "X~Api", "Some|Name", "A`b", "Mcp*Name", "X_Forwarded_For", "X.Forwarded.Proto", "Content_Type", "Content.Length",
+		"Transfer_Encoding", "Accept_Encoding", "Mcp_Param_Region", "Sec_Fetch_Site", "Proxy_Connection", "Early_Data",
+		"Tailscale-App-Capabilities", "X-Consumer-Username", "X_credential_identifier", "X-Anonymous-Consumer", "X-Authenticated-Scope",
+		"X-Forwarded-Tls-Client-Cert-Info", "X-Ssl-Cert", "X-Userinfo", "X-Id-Token", "X-Auth-Username", "X-Authelia-Url",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("POST", "/", nil)
@@ -68,7 +72,7 @@ func TestServeKeepsWhatBelongsToTheRequest(t *testing.T) {
 		"Accept": {"application/json, text/event-stream"}, "Content-Type": {"application/json"},
 		"Cookie": {"theirs=1"}, "Last-Event-Id": {"7"}, "Mcp-Session-Id": {"s"}, "Mcp-Protocol-Version": {"2025-11-25"},
 		"Mcp-Method": {"tools/call"}, "Mcp-Name": {"=?base64?eA==?="}, "Mcp-Param-Region": {"eu"},
-		"X-Api-Key": {"k"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Request_id": {"r"}, "Connection": {"keep-alive"},
+		"X-Api-Key": {"k"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Request_id": {"r"}, "X.Trace": {"t"}, "X-Auth-Token": {"a"}, "Connection": {"keep-alive"},
 	}
 	r.Header = want.Clone()
 	got := serve(t, New(Config{}), r, &Identity{})
@@ -209,7 +213,7 @@ func TestCleanRequestLeavesTheRestAlone(t *testing.T) {
 }
 
 func FuzzClean(f *testing.F) {
-	for _, name := range []string{"X-Forwarded-User", "x_forwarded.user-", "Mcp_Session-Id", "X-Goog_x", "Accept", ""} {
+	for _, name := range []string{"X-Forwarded-User", "x_forwarded.user-", "Mcp_Session-Id", "X-Goog_x", "Accept", "X!Y", "X_Forwarded_For", ""} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -226,9 +230,41 @@ func FuzzClean(f *testing.F) {
 		if _, left := h[name]; left && ok && name != canonical {
 			t.Errorf("%q is left, and reads as %q", name, folded)
 		}
+		if _, left := h[name]; left && strings.ContainsAny(name, "!#$%&'*+^`|~ \t\x00/") {
+			t.Errorf("%q is left, with characters that nobody uses", name)
+		}
 		for _, prefix := range reservedPrefixes {
 			if _, left := h[name]; left && strings.HasPrefix(strings.ToLower(folded), prefix) {
 				t.Errorf("%q is left, and reads as one of %q", name, prefix)
+			}
+		}
+	})
+}
+
+// Whatever a client writes there, nothing that is set afterwards can be made to disappear by it.
+func FuzzConnection(f *testing.F) {
+	for _, value := range []string{"close", "close, X-Forwarded-User", "upgrade,keep-alive", ",, x", "Te\t, Mcp-Session-Id", "\"a,b\"", ""} {
+		f.Add(value, value, true)
+	}
+	f.Fuzz(func(t *testing.T, first, second string, upgrades bool) {
+		h := http.Header{"Connection": {first, second}, "Upgrade": {"websocket"}, "X-Kept": {"kept"}}
+		if first == "" {
+			h["Connection"] = []string{second}
+		}
+		reduceConnection(h, upgrades)
+		for _, value := range h["Connection"] {
+			switch strings.ToLower(value) {
+			case "close", "keep-alive", "upgrade":
+			default:
+				t.Errorf("%q and %q became %q", first, second, h["Connection"])
+			}
+		}
+		if !upgrades && (h["Upgrade"] != nil || strings.EqualFold(h.Get("Connection"), "upgrade")) {
+			t.Errorf("%q and %q upgrade: %v", first, second, h)
+		}
+		for option := range strings.SplitSeq(first+","+second, ",") {
+			if strings.EqualFold(strings.Trim(option, " \t"), "X-Kept") && h["X-Kept"] != nil {
+				t.Errorf("%q and %q leave what they name", first, second)
 			}
 		}
 	})

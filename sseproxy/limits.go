@@ -101,8 +101,8 @@ func tooManyStreams(w http.ResponseWriter) error {
 	return writeRPCError(w, http.StatusTooManyRequests, -32000, "Too many open streams")
 }
 
-// refuseStream answers in place of the upstream, whose answer is a stream too many.
-func (x *exchange) refuseStream() {
+// refuseStream answers in place of the upstream, whose answer is a stream that must not be.
+func (x *exchange) refuseStream(reason Reason, answer func(http.ResponseWriter) error) {
 	h := x.ResponseWriter.Header()
 	for name := range h {
 		if strings.HasPrefix(name, "Content-") || name == sessionName || name == "Etag" || name == "Last-Modified" || name == "Trailer" {
@@ -110,7 +110,7 @@ func (x *exchange) refuseStream() {
 		}
 	}
 	x.refused = true
-	x.guard.refuse(&x.request, &x.call.Identity, ReasonStreams)
-	_ = tooManyStreams(x.ResponseWriter)
+	x.guard.refuse(&x.request, &x.call.Identity, reason)
+	_ = answer(x.ResponseWriter)
 	x.cancel(io.EOF)
 }

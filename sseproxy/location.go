@@ -16,7 +16,8 @@ func (x *exchange) relocate(h http.Header) {
 	if err != nil || target.Host != "" && !internalHost(target.Hostname()) && !strings.EqualFold(target.Host, x.request.Host) {
 		return
 	}
-	h["Location"] = []string{rebase(location, strippedPrefix(x.call.Path, x.request.URL.Path))}
+	forwarded := x.request.URL.Path
+	h["Location"] = []string{rebase(location, strippedPrefix(x.call.Path, forwarded), forwarded)}
 }
 
 // internalHost reports whether a host can mean nothing to a client elsewhere: an address that is not

@@ -47,8 +47,52 @@ func TestRebase(t *testing.T) {
 		{"no URI", "http://[x", "/tools", "http://[x"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := rebase(tc.uri, tc.prefix); got != tc.want {
+			if got := rebase(tc.uri, tc.prefix, "/sse"); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// The bridges that people put before a server of the older transport write its message address in every
+// form, knowing of the prefix before them or not. Resolved as a client does, and with the prefix taken off
+// again, it must be the address that the server meant.
+func TestEveryFormOfAnEndpointLeadsToTheServer(t *testing.T) {
+	for _, tc := range []struct{ name, requested, forwarded, prefix, uri, want string }{
+		{"Python SDK", "/tools/sse", "/sse", "/tools", "/messages/?session_id=1", "/messages/"},
+		{"Python SDK, told of the prefix (root_path)", "/tools/sse", "/sse", "/tools", "/tools/messages/?session_id=1", "/messages/"},
+		{"Python SDK, mounted in an application", "/tools/app/sse", "/app/sse", "/tools", "/app/messages/?session_id=1", "/app/messages/"},
+		{"TypeScript SDK", "/tools/sse", "/sse", "/tools", "/messages?sessionId=1", "/messages"},
+		{"TypeScript SDK, relative", "/tools/sse", "/sse", "/tools", "message?sessionId=1", "/message"},
+		{"Go SDK, the stream's own address", "/tools/sse", "/sse", "/tools", "/sse?sessionid=1", "/sse"},
+		{"Go SDK, a query alone", "/tools/sse", "/sse", "/tools", "?sessionid=1", "/sse"},
+		{"a bridge that names itself", "/tools/sse", "/sse", "/tools", "http://127.0.0.1:8000/messages/?session_id=1", "/messages/"},
+		{"a bridge at the end of the prefix", "/tools", "/", "/tools", "/messages/?session_id=1", "/messages/"},
+		{"a bridge at the end of the prefix, relative", "/tools", "/", "/tools", "messages?session_id=1", "/messages"},
+		{"a bridge at the end of the prefix, below it", "/tools/", "/", "/tools", "messages?session_id=1", "/messages"},
+		{"a bridge at the end of the prefix, a query alone", "/tools", "/", "/tools", "?session_id=1", "/"},
+		{"a server whose own paths begin like the prefix", "/mcp/mcp/sse", "/mcp/sse", "/mcp", "/mcp/messages?sessionId=1", "/mcp/messages"},
+		{"the same, told of the prefix", "/mcp/mcp/sse", "/mcp/sse", "/mcp", "/mcp/mcp/messages?sessionId=1", "/mcp/messages"},
+		{"no prefix", "/sse", "/sse", "", "/messages?sessionId=1", "/messages"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := strippedPrefix(tc.requested, tc.forwarded); got != tc.prefix {
+				t.Fatalf("the prefix is %q", got)
+			}
+			base, err := url.Parse("https://mcp.example" + tc.requested)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, err := base.Parse(rebase(tc.uri, tc.prefix, tc.forwarded))
+			if err != nil || target.Host != base.Host {
+				t.Fatalf("the client goes to %v, %v", target, err)
+			}
+			path, ok := strings.CutPrefix(target.Path, tc.prefix)
+			if path == "" {
+				path = "/"
+			}
+			if !ok || path != tc.want {
+				t.Errorf("%q leads to %q of the server, want %q", target.Path, path, tc.want)
 			}
 		})
 	}
@@ -107,7 +151,7 @@ func FuzzRebase(f *testing.F) {
 		if err != nil || parsed.Opaque != "" || parsed.Scheme != "" && parsed.Scheme != "http" && parsed.Scheme != "https" {
 			return
 		}
-		target, err := base.Parse(rebase(uri, prefix))
+		target, err := base.Parse(rebase(uri, prefix, "/sse"))
 		if err == nil && target.Host != base.Host && parsed.Host != "" {
 			t.Errorf("%q became %q", uri, target)
 		}

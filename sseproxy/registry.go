@@ -15,6 +15,8 @@ type Registry struct {
 	counts counts
 	ends   atomic.Uint64 // how many times streams have been ended
 	recent [64]selector  // the last of them, for streams that open at that very moment
+	closed error         // why no stream may be open any more
+	paths  pathSessions  // that streams have announced, under any configuration
 }
 
 // NewRegistry returns an empty registry.
@@ -25,8 +27,20 @@ func NewRegistry() *Registry {
 // Count returns the number of open streams.
 func (s *Registry) Count() int { return int(s.counts.all.Load()) }
 
-// EndAll ends every stream, and those of requests under way that become one. For the process's exit: a
-// server waits for its streams, and they wait for nothing. A nil cause is ErrClosing.
+// Close ends every stream, and from then on each as it opens: requests that came in at the last moment
+// become streams, too. For the process's exit: a server waits for its streams, and they wait for nothing. A
+// nil cause is ErrClosing.
+func (s *Registry) Close(cause error) {
+	if cause == nil {
+		cause = ErrClosing
+	}
+	s.mu.Lock()
+	s.closed = cause
+	s.mu.Unlock()
+	s.EndAll(cause)
+}
+
+// EndAll ends every stream, and those of requests under way that become one. A nil cause is ErrClosing.
 func (s *Registry) EndAll(cause error) {
 	if cause == nil {
 		cause = ErrClosing
@@ -112,6 +126,9 @@ func (s *Registry) insert(st *stream, since uint64, limits Limits) (cause error,
 	}
 	s.open[st] = struct{}{}
 	s.counts.add(st.user)
+	if s.closed != nil {
+		return s.closed, true
+	}
 	now := s.ends.Load()
 	if now-since > uint64(len(s.recent)) {
 		return ErrRevoked, true // too long ago to tell; the client comes back with its token

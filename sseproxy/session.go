@@ -28,6 +28,8 @@ type Sessions struct {
 	Tagger Tagger
 	// Tenant is the issuer, so that no session of one tenant opens at another.
 	Tenant string
+
+	paths *pathSessions
 }
 
 // maxSession bounds the session IDs that are bound; longer ones are not worth carrying in every request.
@@ -43,6 +45,7 @@ const sessionName = "Mcp-Session-Id"
 type sessionHeader struct {
 	tagged string // as the client knows it
 	id     string // as the upstream knows it
+	loose  bool   // the URL names one that is bound to nobody, which no events may be read of
 }
 
 // What a tag is for; one made for a header is none for a URL.
@@ -111,7 +114,8 @@ func (s *Sessions) admit(r *http.Request, id *Identity) (session sessionHeader, 
 		}
 		values[0] = session.id
 	}
-	return session, s.admitEndpoint(r, id)
+	session.loose, ok = s.admitEndpoint(r, id)
+	return session, ok
 }
 
 // tagHeader gives the session in an answer the client's spelling. One that cannot be tagged does not

@@ -17,7 +17,7 @@ var (
 	ErrExpired = errors.New("access token expired")
 	// ErrRevoked ends a stream whose token, grant, user or client has been cut off.
 	ErrRevoked = errors.New("access revoked")
-	// ErrClosing ends a stream for EndAll, where that gives no other cause.
+	// ErrClosing ends a stream for EndAll and Close, where that gives no other cause.
 	ErrClosing = errors.New("closing all streams")
 	// ErrHungUp is what Config.OnEnd is told of a stream whose client went away.
 	ErrHungUp = errors.New("client hung up")
@@ -34,6 +34,7 @@ var keepAlive = []byte(": keep-alive\n\n")
 // registry touch it; neither costs a goroutine while the stream is silent.
 type stream struct {
 	guard  *Guard
+	id     *Identity
 	w      http.ResponseWriter
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
@@ -58,7 +59,7 @@ func (g *Guard) newStream(x *exchange, endpoint *endpointEvent, beats bool) *str
 		guard: g, w: x.ResponseWriter, cancel: x.cancel, beats: beats && g.heartbeat > 0, last: g.now(), endpoint: endpoint,
 	}
 	id := &x.call.Identity
-	s.grant, s.token, s.user, s.client = id.Grant, id.ID, id.UserKey(), id.ClientID
+	s.id, s.grant, s.token, s.user, s.client = id, id.Grant, id.ID, id.UserKey(), id.ClientID
 	if id.ExpiresAt != 0 {
 		s.deadline = time.Unix(id.ExpiresAt, 0).Add(g.grace)
 	}
@@ -78,6 +79,9 @@ func (s *stream) look(now time.Time) {
 		s.end(ErrExpired)
 		return
 	case s.guard.revoked != nil && (s.guard.revoked(s.grant) || s.guard.revoked(s.token)):
+		s.end(ErrRevoked)
+		return
+	case s.guard.admits != nil && !s.guard.admits(s.id):
 		s.end(ErrRevoked)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,29 @@ func TestRevocationBeforeTheAnswerIsNotLost(t *testing.T) {
 	}
 }
 
+// A server that is shutting down waits for requests that came in at the last moment as well.
+func TestNoStreamOpensOnceAllAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+		streams, ended := NewRegistry(), 0
+		g := New(Config{Streams: streams, OnEnd: func(_ *Identity, err error) {
+			if err == io.ErrClosedPipe {
+				ended++
+			}
+		}})
+		early := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		early.begin(events...)
+		streams.Close(io.ErrClosedPipe)
+		early.wantEnd()
+		late := fly(t, g, httptest.NewRequest("GET", "/", nil), until(time.Hour))
+		late.begin(events...)
+		late.wantEnd()
+		if ended != 2 || streams.Count() != 0 {
+			t.Errorf("%d streams ended, %d are left", ended, streams.Count())
+		}
+	})
+}
+
 func TestRevocationsEndStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		streams, revocations := NewRegistry(), sessions.NewRevocations(nil, nil)
@@ -204,6 +228,31 @@ func TestRevokedIsAskedAgain(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		f.wantEnd()
+	})
+}
+
+// Whoever is not admitted any more loses the streams that are open, within a minute (SE-07).
+func TestWhetherACallerIsAdmittedIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out atomic.Bool
+		id := until(time.Hour)
+		var cause error
+		g := New(Config{
+			Admits: func(asked *Identity) bool { return *asked == *id && !out.Load() },
+			OnEnd:  func(_ *Identity, err error) { cause = err },
+		})
+		f := fly(t, g, httptest.NewRequest("GET", "/", nil), id)
+		f.begin(events...)
+		time.Sleep(10 * time.Minute)
+		if f.over() {
+			t.Fatal("ended too early")
+		}
+		out.Store(true)
+		time.Sleep(time.Minute)
+		f.wantEnd()
+		if cause != ErrRevoked {
+			t.Errorf("cause %v", cause)
+		}
 	})
 }
 

@@ -36,7 +36,7 @@ func TestEventStreamsAreNotCompressedOnTheWay(t *testing.T) {
 		{"an event stream", DefaultHeartbeat, map[string]string{"Content-Type": eventStream}, false, []string{"no-store, no-transform"}},
 		{"one with caching rules", DefaultHeartbeat, map[string]string{"Content-Type": eventStream + "; charset=utf-8", "Cache-Control": "no-cache"}, false, []string{"no-cache, no-transform"}},
 		{"one that says so itself", DefaultHeartbeat, map[string]string{"Content-Type": eventStream, "Cache-Control": "no-cache, no-transform"}, false, []string{"no-cache, no-transform"}},
-		{"one without heartbeats", 0, map[string]string{"Content-Type": eventStream}, true, []string{"no-store"}},
+		{"one without heartbeats", 0, map[string]string{"Content-Type": eventStream}, false, []string{"no-store, no-transform"}},
 		{"JSON", DefaultHeartbeat, map[string]string{"Content-Type": "application/json"}, true, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

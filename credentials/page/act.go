@@ -116,7 +116,7 @@ func (p *Page) callback(s *Server) http.HandlerFunc {
 		case b == nil:
 			p.signedOut(w, r)
 		case !known, !s.Allows(b.User):
-			p.stale(w, r)
+			p.stale(w, r, b.User, s)
 		default:
 			v := credentials.Visit{Person: b.User, Session: b.ID, Browser: browser}
 			replaced, err := p.Keeper.Finish(r.Context(), v, s.Upstream, params)
@@ -132,7 +132,7 @@ func (p *Page) finished(w http.ResponseWriter, r *http.Request, user sessions.Us
 		p.record(r, user, s, true, reason(what, replaced))
 		p.back(w, connected)
 	case errors.Is(err, credentials.ErrStale):
-		p.stale(w, r)
+		p.stale(w, r, user, s)
 	case errors.Is(err, credentials.ErrDeclined):
 		p.record(r, user, s, false, "upstream account declined")
 		p.problem(w, r, http.StatusOK, "Not connected", "You or the other service declined. Nothing was stored.")
@@ -147,7 +147,8 @@ func (p *Page) finished(w http.ResponseWriter, r *http.Request, user sessions.Us
 	}
 }
 
-func (p *Page) stale(w http.ResponseWriter, r *http.Request) {
+func (p *Page) stale(w http.ResponseWriter, r *http.Request, user sessions.User, s *Server) {
+	p.recordForeign(r, user, s.Upstream.Resource, "upstream account not begun here")
 	p.problem(w, r, http.StatusBadRequest, "Not connected",
 		"This took too long, was finished already, or was begun in another browser or by somebody else. Nothing was stored.")
 }

@@ -30,6 +30,7 @@ func (p *Page) readForm(w http.ResponseWriter, r *http.Request, b *sessions.Brow
 	form, err := p.Forms.Read(w, r)
 	switch {
 	case errors.Is(err, forms.ErrForeign):
+		p.recordForeign(r, b.User, "", "form sent from another site")
 		p.problem(w, r, http.StatusForbidden, "Request refused", "This form was sent from another website. Nothing was changed.")
 		return nil, sessions.ID{}, false
 	case errors.Is(err, forms.ErrEarlyData):

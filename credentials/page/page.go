@@ -63,6 +63,7 @@ type Config struct {
 type Page struct {
 	Config
 	endpoints map[string]http.HandlerFunc
+	samples   audit.Sampler
 }
 
 // New makes a page. It does no I/O.
@@ -177,6 +178,17 @@ func (p *Page) failed(w http.ResponseWriter, r *http.Request, doing string, err 
 		Title: "This did not work", Text: "Something went wrong on the server.",
 		Advice: "Try again. If it happens again, tell the operator the error id below.", ID: id, SiteName: p.SiteName,
 	})
+}
+
+// recordForeign records what another site had the browser do, or another person: of what one address causes the
+// first in each minute. It is not the person at the browser who wanted it.
+func (p *Page) recordForeign(r *http.Request, user sessions.User, resource, reason string) {
+	addr := p.ClientAddr(r)
+	if p.samples.First(reason+"\x00"+addr, p.Now()) {
+		p.Audit.Record(r.Context(), audit.Event{
+			Type: audit.AccessDenied, Reason: reason, Subject: user.Subject, Email: user.Email, Resource: resource, ClientAddr: addr,
+		})
+	}
 }
 
 func (p *Page) record(r *http.Request, user sessions.User, s *Server, allowed bool, reason string) {

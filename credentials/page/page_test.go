@@ -20,6 +20,8 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/credentials"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthclient"
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/pages"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/memstore"
 )
@@ -100,7 +102,7 @@ func newWorld(t *testing.T) *world {
 	if err = errors.Join(err, ring.Load(t.Context()), vault.Revocations.Load(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	oauth, err := credentials.NewOAuth(credentials.OAuthConfig{Server: w.server.URL, ClientID: "edge", Now: clock})
+	oauth, err := oauthclient.New(oauthclient.Config{Server: w.server.URL, ClientID: "edge", Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,9 +270,13 @@ func TestConnectingAndDisconnecting(t *testing.T) {
 	wantPage(t, w.send(http.MethodGet, here, nil), 200, "Connected")
 	w.revoke = http.StatusServiceUnavailable
 	wantPage(t, w.press("/linear", "disconnect"), 200, "could not be told")
-	if w.state("/linear").Stored || len(w.trail.events) != 2 || w.trail.events[0].Reason != "upstream account connected" ||
-		w.trail.events[1].Reason != "upstream account disconnected; the authorization server could not be told" {
-		t.Errorf("%+v, audited %+v", w.state("/linear"), w.trail.events)
+	var reasons []string
+	for _, e := range w.trail.events {
+		reasons = append(reasons, e.Reason)
+	}
+	want := []string{"upstream account connected", "upstream account not begun here", "upstream account disconnected; the authorization server could not be told"}
+	if w.state("/linear").Stored || !slices.Equal(reasons, want) {
+		t.Errorf("%+v, audited %q", w.state("/linear"), reasons)
 	}
 }
 
@@ -377,8 +383,20 @@ func TestFormsOfOtherPagesPeopleAndTimesAreRefused(t *testing.T) {
 			t.Errorf("%s: status %d", name, r.Code)
 		}
 	}
-	if len(w.trail.events) != 0 || w.state("/github").Stored {
-		t.Errorf("something happened: %+v", w.trail.events)
+	if w.state("/github").Stored {
+		t.Error("something was stored")
+	}
+	// Once for all that one address sends.
+	w.Endpoint(here)(httptest.NewRecorder(), foreign)
+	wantDenied(t, w, "form sent from another site", "")
+}
+
+// wantDenied wants one refusal to be recorded, and nothing else.
+func wantDenied(t *testing.T, w *world, reason, resource string) {
+	t.Helper()
+	want := audit.Event{Type: audit.AccessDenied, Reason: reason, Subject: "alice", Email: "alice@example.com", Resource: resource, ClientAddr: "192.0.2.1"}
+	if len(w.trail.events) != 1 || w.trail.events[0] != want {
+		t.Errorf("recorded %+v, want %+v", w.trail.events, want)
 	}
 }
 
@@ -397,6 +415,39 @@ func TestPeopleSeeTheServersThatTheyMayUse(t *testing.T) {
 	if r.Header().Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
+}
+
+// Somebody whom the allow rules have let go in the meantime connects nothing any more.
+func TestACallbackCountsForPeopleWhoMayUseTheServer(t *testing.T) {
+	w := newWorld(t)
+	answer := w.press("/linear", pages.DoConnect)
+	q := must(url.Parse(answer.Header().Get("Location"))).Query()
+	w.Servers[1].Allows = func(u sessions.User) bool { return u.Subject != "alice" }
+	back := CallbackPath("/linear") + "?" + url.Values{"code": {"c"}, "state": {q.Get("state")}}.Encode()
+	wantPage(t, w.send(http.MethodGet, back, nil), http.StatusBadRequest, "Not connected")
+	if state := w.state("/linear"); state.Stored {
+		t.Errorf("stored: %+v", state)
+	}
+	wantDenied(t, w, "upstream account not begun here", issuer+"/linear")
+}
+
+// A request in TLS early data can be recorded and sent again by anybody (RFC 8470), and a callback takes the
+// state with it.
+func TestACallbackInEarlyDataIsNotTaken(t *testing.T) {
+	w := newWorld(t)
+	endpoint := w.Endpoint(CallbackPath("/linear"))
+	r := httptest.NewRequest(http.MethodGet, issuer+CallbackPath("/linear")+"?code=c&state=s", nil)
+	r.TLS.HandshakeComplete = false
+	recorder := httptest.NewRecorder()
+	endpoint(recorder, r)
+	wantPage(t, recorder, http.StatusTooEarly, "too early")
+}
+
+func must(u *url.URL, err error) *url.URL {
+	if err != nil {
+		panic(err)
+	}
+	return u
 }
 
 func TestConnectingToAServerThatIsDown(t *testing.T) {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,10 +29,14 @@ type Edge struct {
 	t       testing.TB
 	binary  string
 	dir     string
+	ip      string
 	port    int
+	storage string
 	secure  bool
+	global  string
 	servers string
 	more    string
+	whole   string
 	log     string
 	extra   string
 	env     []string
@@ -50,7 +56,16 @@ type Config struct {
 	Logs string            // further logs
 	Env  map[string]string // environment of the process
 
+	// Whole is a whole Caddyfile in the place of all that, with the port in it. Where it keeps its files is
+	// added.
+	Whole string
+
+	Global  string // further global options
 	Servers string // what stands in the global option of that name
+
+	// For edges of one site that share what they know: a loopback address, so that both have the same
+	// port and with it the same issuer, and the directory of Caddy's storage. "": 127.0.0.1, and its own.
+	IP, Storage string
 }
 
 // Start runs an edge until the test ends. Its log is attached to the test when it fails.
@@ -61,7 +76,8 @@ func Start(t testing.TB, c Config) *Edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, servers: c.Servers, more: c.More, log: c.Log, extra: c.Logs, logs: new(Logs)}
+	e := &Edge{t: t, binary: Binary(t), dir: dir, port: c.Port, secure: c.TLS, global: c.Global, servers: c.Servers, more: c.More, whole: c.Whole, log: c.Log, extra: c.Logs, logs: new(Logs)}
+	e.ip, e.storage = cmp.Or(c.IP, "127.0.0.1"), cmp.Or(c.Storage, filepath.Join(dir, "storage"))
 	if e.port == 0 {
 		e.port = FreePort(t)
 	}
@@ -97,10 +113,15 @@ func address(port int, secure bool) string {
 	return fmt.Sprintf("http://localhost:%d", port)
 }
 
+// RootCertificate is the file of the edge's own certificate authority.
+func (e *Edge) RootCertificate() string {
+	return filepath.Join(e.storage, "pki", "authorities", "local", "root.crt")
+}
+
 // Transport trusts the edge's own certificate authority.
 func (e *Edge) Transport() *http.Transport {
 	e.t.Helper()
-	root, err := os.ReadFile(filepath.Join(e.dir, "storage", "pki", "authorities", "local", "root.crt"))
+	root, err := os.ReadFile(e.RootCertificate())
 	if err != nil {
 		e.t.Fatalf("reading the root certificate: %v", err)
 	}
@@ -108,8 +129,22 @@ func (e *Edge) Transport() *http.Transport {
 	if !roots.AppendCertsFromPEM(root) {
 		e.t.Fatal("the root certificate is not PEM")
 	}
-	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true, DialContext: e.Dial}
 }
+
+// Dial connects to the edge, whatever its name resolves to, and to others as usual.
+func (e *Edge) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if _, port, _ := net.SplitHostPort(addr); port == strconv.Itoa(e.port) {
+		addr = e.Addr()
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// Port is where the edge listens, at its IP.
+func (e *Edge) Port() int { return e.port }
+
+// Addr is where the edge listens.
+func (e *Edge) Addr() string { return fmt.Sprintf("%s:%d", e.ip, e.port) }
 
 // Dir is the edge's home.
 func (e *Edge) Dir() string { return e.dir }
@@ -193,7 +228,7 @@ func (e *Edge) run() {
 
 func (e *Edge) listens() bool {
 	for _, a := range []struct{ network, address string }{
-		{"tcp", fmt.Sprintf("127.0.0.1:%d", e.port)}, {"unix", e.admin()},
+		{"tcp", e.Addr()}, {"unix", e.admin()},
 	} {
 		conn, err := net.DialTimeout(a.network, a.address, time.Second)
 		if err != nil {
@@ -207,7 +242,7 @@ func (e *Edge) listens() bool {
 // certified tells whether the site has its certificate already; Caddy gets it beside serving. Whose
 // it is does not matter here.
 func (e *Edge) certified() bool {
-	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", e.port), &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
+	conn, err := tls.Dial("tcp", e.Addr(), &tls.Config{ServerName: "localhost", InsecureSkipVerify: true})
 	if err != nil {
 		return false
 	}
@@ -220,7 +255,13 @@ func (e *Edge) admin() string     { return filepath.Join(e.dir, "admin.sock") }
 
 func (e *Edge) write(site string) {
 	e.t.Helper()
-	text := Caddyfile(e.URL(), e.dir, site) + e.more
+	text := Caddyfile(e.URL(), e.dir, site)
+	text = strings.Replace(text, "bind 127.0.0.1", "bind "+e.ip, 1)
+	text = strings.Replace(text, filepath.Join(e.dir, "storage")+"\n", e.storage+"\n", 1)
+	text += e.more
+	if e.global != "" {
+		text = strings.Replace(text, "{\n", "{\n\t"+e.global+"\n", 1)
+	}
 	if e.servers != "" {
 		text = strings.Replace(text, "{\n", "{\n\tservers {\n\t\t"+e.servers+"\n\t}\n", 1)
 	}
@@ -228,9 +269,29 @@ func (e *Edge) write(site string) {
 		const end = "\t\tlevel DEBUG\n\t}\n"
 		text = strings.Replace(text, end, "\t\tlevel DEBUG\n\t\t"+e.log+"\n\t}\n\t"+e.extra+"\n", 1)
 	}
+	if e.whole != "" {
+		text = placed(e.whole, e.dir)
+	}
 	if err := os.WriteFile(e.caddyfile(), []byte(text), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// placed adds to a whole Caddyfile where it keeps its files, in its global options if it has any.
+func placed(text, dir string) string {
+	options := fmt.Sprintf("{\n\tadmin unix/%[1]s/admin.sock\n\tstorage file_system %[1]s/storage\n\tskip_install_trust\n", dir)
+	at := 0
+	for line := range strings.Lines(text) {
+		switch trimmed := strings.TrimSpace(line); {
+		case trimmed == "" || trimmed[0] == '#':
+			at += len(line)
+			continue
+		case trimmed == "{":
+			return text[:at] + options + text[at+len(line):]
+		}
+		break
+	}
+	return options + "}\n" + text
 }
 
 // Caddyfile wraps a site block's content into a whole configuration. It logs at debug level, so

@@ -4,6 +4,7 @@ import (
 	"context"
 	"html/template"
 	"net/http"
+	"time"
 )
 
 // loginPage asks for a user name and a password and hands the finished request back to the protocol.
@@ -27,6 +28,10 @@ var loginTemplate = template.Must(template.New("login").Parse(`<!DOCTYPE html>
 type loginView struct{ Request, Username, Problem string }
 
 func (l *loginPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost && l.storage.resume(r.URL.Query().Get("request")) {
+		http.Redirect(w, r, l.callback(r.Context(), r.URL.Query().Get("request")), http.StatusSeeOther)
+		return
+	}
 	if r.Method != http.MethodPost {
 		l.show(w, http.StatusOK, loginView{Request: r.URL.Query().Get("request"), Username: r.URL.Query().Get("hint")})
 		return
@@ -41,6 +46,26 @@ func (l *loginPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.Redirect(w, r, l.callback(r.Context(), id), http.StatusSeeOther)
+}
+
+// SignedIn makes u somebody who is signed in already: requests are answered for them without a page, as a
+// provider does whose session has not ended and who has agreed to the application before.
+func (p *Provider) SignedIn(u User) {
+	p.storage.mu.Lock()
+	defer p.storage.mu.Unlock()
+	p.storage.session = u.Subject
+}
+
+// resume ties the user who is signed in already to a pending request, if there is one.
+func (s *storage) resume(requestID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	req := s.requests[requestID]
+	if req == nil || s.session == "" {
+		return false
+	}
+	req.subject, req.done, req.authTime = s.session, true, time.Now()
+	return true
 }
 
 func (l *loginPage) show(w http.ResponseWriter, status int, v loginView) {

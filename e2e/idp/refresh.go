@@ -18,13 +18,13 @@ type renewal struct {
 
 type family struct {
 	clientID, subject string
-	scopes            []string
+	scopes, audience  []string
 	authTime          time.Time
 	ended             bool
 }
 
 func (r *renewal) GetAMR() []string          { return []string{"pwd"} }
-func (r *renewal) GetAudience() []string     { return []string{r.clientID} }
+func (r *renewal) GetAudience() []string     { return append([]string{r.clientID}, r.audience...) }
 func (r *renewal) GetAuthTime() time.Time    { return r.authTime }
 func (r *renewal) GetClientID() string       { return r.clientID }
 func (r *renewal) GetScopes() []string       { return r.scopes }
@@ -41,6 +41,9 @@ func (s *storage) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRe
 	next := &renewal{family: &family{subject: r.GetSubject(), scopes: slices.Clone(r.GetScopes()), authTime: time.Now()}}
 	if request, ok := r.(op.AuthRequest); ok {
 		next.clientID, next.authTime = request.GetClientID(), request.GetAuthTime()
+	}
+	if c := s.clients[next.clientID]; c != nil && c.resource != nil {
+		next.audience = c.resource.Audience
 	}
 	if old := s.renewals[current]; old != nil {
 		old.used = true
@@ -68,8 +71,38 @@ func (s *storage) TokenRequestByRefreshToken(_ context.Context, token string) (o
 	return r, nil
 }
 
-func (s *storage) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
-	return "", "", op.ErrInvalidRefreshToken
+// GetRefreshTokenInfo names a refresh token for its revocation.
+func (s *storage) GetRefreshTokenInfo(_ context.Context, clientID, token string) (subject, id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.renewals[token]
+	if r == nil || r.clientID != clientID {
+		return "", "", op.ErrInvalidRefreshToken
+	}
+	return r.subject, token, nil
+}
+
+// revoke ends the family of a refresh token, if id is one.
+func (s *storage) revoke(id string) {
+	if r := s.renewals[id]; r != nil {
+		r.ended = true
+	}
+}
+
+// Revoked counts what applications have revoked: access tokens that were good, and families of refresh tokens.
+func (p *Provider) Revoked() (accessTokens, families int) {
+	p.storage.mu.Lock()
+	defer p.storage.mu.Unlock()
+	ended := make(map[*family]bool)
+	for _, r := range p.storage.renewals {
+		ended[r.family] = r.ended
+	}
+	for _, end := range ended {
+		if end {
+			families++
+		}
+	}
+	return p.storage.revoked, families
 }
 
 func (s *storage) TerminateSession(_ context.Context, subject, _ string) error {

@@ -33,6 +33,8 @@ type storage struct {
 	renewals map[string]*renewal // by refresh token
 	logins   int
 	logouts  []string // subjects
+	session  string   // the subject who is signed in, in every browser; "": nobody
+	revoked  int      // access tokens
 	issued   []string
 }
 
@@ -160,7 +162,11 @@ func (s *storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (strin
 func (s *storage) RevokeToken(_ context.Context, id, _, _ string) *oidc.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.tokens[id]; ok {
+		s.revoked++
+	}
 	delete(s.tokens, id)
+	s.revoke(id)
 	return nil
 }
 

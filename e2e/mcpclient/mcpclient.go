@@ -36,12 +36,15 @@ type Options struct {
 	// ClientID and ClientSecret are those of a client that the authorization server knows already;
 	// "": the client registers itself.
 	ClientID, ClientSecret string
+	// Document is the URL of the client's metadata document, which takes the place of registering.
+	Document string
 	// RedirectURI is where the browser ends; "": RedirectURI.
 	RedirectURI string
 	// OAuth takes the place of the authorization code flow.
 	OAuth      auth.OAuthHandler
 	LegacySSE  bool                                    // the HTTP+SSE transport of MCP 2024-11-05
 	OnProgress func(p *mcp.ProgressNotificationParams) // may be nil
+	Configure  func(o *mcp.ClientOptions)              // for what else the server may send; may be nil
 }
 
 // Client is a connected MCP client.
@@ -87,13 +90,17 @@ func Connect(ctx context.Context, address string, o Options) (*Client, error) {
 	mcpClient := *httpClient
 	mcpClient.Transport = withHeader{next: roundTripper(httpClient), header: o.Header}
 
-	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-client", Version: "1.0.0"}, &mcp.ClientOptions{
+	options := &mcp.ClientOptions{
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) {
 			if o.OnProgress != nil {
 				o.OnProgress(r.Params)
 			}
 		},
-	})
+	}
+	if o.Configure != nil {
+		o.Configure(options)
+	}
+	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-client", Version: "1.0.0"}, options)
 	var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: address, HTTPClient: &mcpClient, OAuthHandler: handler}
 	if o.LegacySSE {
 		mcpClient.Transport = authorized{next: mcpClient.Transport, handler: handler}
@@ -176,6 +183,10 @@ func (c *Client) oauthHandler(o Options, client *http.Client) (auth.OAuthHandler
 		NewTokenSource: func(ctx context.Context, cfg *oauth2.Config, t *oauth2.Token) (oauth2.TokenSource, error) {
 			return &recording{next: cfg.TokenSource(ctx, t), client: c}, nil
 		},
+	}
+	if o.Document != "" {
+		config.DynamicClientRegistrationConfig = nil
+		config.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: o.Document}
 	}
 	if o.ClientID != "" {
 		config.DynamicClientRegistrationConfig = nil

@@ -1,41 +1,16 @@
 // Connects one of the official TypeScript SDKs to a server of which it knows the address only, calls
 // tools, and goes on after its access token has stopped working.
 import { Provider } from "./provider.mjs";
+import { sdks, signIn } from "./sdks.mjs";
 import { run } from "./stage.mjs";
 
-async function v1() {
-  const [{ Client }, { StreamableHTTPClientTransport }, { SSEClientTransport }, { UnauthorizedError }] = await Promise.all([
-    import("@modelcontextprotocol/sdk/client/index.js"),
-    import("@modelcontextprotocol/sdk/client/streamableHttp.js"),
-    import("@modelcontextprotocol/sdk/client/sse.js"),
-    import("@modelcontextprotocol/sdk/client/auth.js"),
-  ]);
-  return { Client, StreamableHTTPClientTransport, SSEClientTransport, UnauthorizedError, callback: (params) => [params.get("code")] };
-}
-
-async function v2() {
-  // This one checks the issuer that came back, and wants all parameters for it.
-  return { ...(await import("@modelcontextprotocol/client")), callback: (params) => [params] };
-}
-
 await run(async ({ sdk, url, legacy, redirectURI, clientMetadataURL, protocol }) => {
-  const { Client, StreamableHTTPClientTransport, SSEClientTransport, UnauthorizedError, callback } = await { v1, v2 }[sdk]();
+  const loaded = await sdks[sdk]();
   const provider = new Provider(redirectURI, clientMetadataURL);
   const options = protocol ? { versionNegotiation: { mode: protocol } } : {};
-  const connect = async (then) => {
-    const transport = new (legacy ? SSEClientTransport : StreamableHTTPClientTransport)(new URL(url), { authProvider: provider });
-    const client = new Client({ name: "typescript-client", version: "1.0.0" }, options);
-    try {
-      await client.connect(transport);
-      return client;
-    } catch (e) {
-      if (!then || !(e instanceof UnauthorizedError)) throw e;
-      return await then(transport);
-    }
-  };
-  const client = await connect(async (transport) => {
-    await transport.finishAuth(...callback(await provider.callback()));
-    return connect();
+  const client = await signIn(loaded, provider, () => {
+    const transport = new (legacy ? loaded.SSEClientTransport : loaded.StreamableHTTPClientTransport)(new URL(url), { authProvider: provider });
+    return [new loaded.Client({ name: "typescript-client", version: "1.0.0" }, options), transport];
   });
 
   const { tools } = await client.listTools();

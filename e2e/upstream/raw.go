@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,6 +15,7 @@ import (
 type Raw struct {
 	addr    string
 	streams chan *Stream
+	asked   atomic.Int64
 }
 
 // Stream is one open answer of a Raw.
@@ -56,6 +58,9 @@ func (u *Raw) Next(t testing.TB) *Stream {
 	}
 }
 
+// Asked tells how many requests have arrived.
+func (u *Raw) Asked() int { return int(u.asked.Load()) }
+
 // Opened tells how many streams wait for Next.
 func (u *Raw) Opened() int { return len(u.streams) }
 
@@ -72,6 +77,7 @@ func (s *Stream) Kill() { s.steps <- step{kill: true} }
 func (s *Stream) Gone() <-chan struct{} { return s.gone }
 
 func (u *Raw) serve(w http.ResponseWriter, r *http.Request) {
+	u.asked.Add(1)
 	if !strings.HasSuffix(r.URL.Path, "/events") {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Access-Control-Allow-Origin", "https://upstream.example")

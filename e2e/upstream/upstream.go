@@ -1,5 +1,5 @@
 // Package upstream is a real MCP server for tests: the official SDK on a loopback port, over
-// Streamable HTTP (with and without sessions) and over the legacy HTTP+SSE transport. It knows
+// Streamable HTTP (with sessions, without, and with resumption) and over the legacy HTTP+SSE transport. It knows
 // nothing of OAuth; it remembers what every request looked like when it arrived.
 package upstream
 
@@ -17,6 +17,7 @@ import (
 const (
 	StreamablePath = "/mcp"
 	StatelessPath  = "/stateless"
+	ResumablePath  = "/resumable" // Streamable HTTP that remembers its events
 	SSEPath        = "/sse"
 	MessagePath    = "/messages"
 )
@@ -80,6 +81,7 @@ func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(StreamablePath, mcp.NewStreamableHTTPHandler(newServer, nil))
 	mux.Handle(StatelessPath, mcp.NewStreamableHTTPHandler(newServer, &mcp.StreamableHTTPOptions{Stateless: true}))
+	mux.Handle(ResumablePath, mcp.NewStreamableHTTPHandler(newServer, &mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)}))
 	legacy := &legacySSE{newServer: newServer, sessions: make(map[string]*mcp.SSEServerTransport)}
 	mux.HandleFunc("GET "+SSEPath, legacy.stream)
 	mux.HandleFunc("POST "+MessagePath, legacy.message)

@@ -1,4 +1,4 @@
-package credentials
+package oauthclient
 
 import (
 	"context"
@@ -23,9 +23,9 @@ const (
 	maxDocument = 64 << 10
 )
 
-// metadata is what is used of the documents of an authorization server (RFC 8414, section 2; RFC 9207,
+// Metadata is what is used of the documents of an authorization server (RFC 8414, section 2; RFC 9207,
 // section 3) and of the MCP server that named it (RFC 9728, section 2).
-type metadata struct {
+type Metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
@@ -40,81 +40,91 @@ type metadata struct {
 // errNoDocument means that there is none at an address, for sure.
 var errNoDocument = errors.New("no metadata there")
 
-// metadata returns what is known of the server, from memory except for once a day. The error is
+// Metadata returns what is known of the server, from memory except for once a day. The error is
 // ErrServerDown.
-func (o *OAuth) metadata(ctx context.Context) (*metadata, error) {
-	if o.config.TokenEndpoint != "" {
-		return &metadata{
-			Issuer: o.config.Server, AuthorizationEndpoint: o.config.AuthorizationEndpoint,
-			TokenEndpoint: o.config.TokenEndpoint, RevocationEndpoint: o.config.RevocationEndpoint,
+func (c *Client) Metadata(ctx context.Context) (*Metadata, error) {
+	if c.config.TokenEndpoint != "" {
+		return &Metadata{
+			Issuer: c.config.Server, AuthorizationEndpoint: c.config.AuthorizationEndpoint,
+			TokenEndpoint: c.config.TokenEndpoint, RevocationEndpoint: c.config.RevocationEndpoint,
 		}, nil
 	}
-	if md, err := o.remembered(); md != nil || err != nil {
+	if c.pinned != nil {
+		return c.pinned, nil
+	}
+	if md, err := c.remembered(); md != nil || err != nil {
 		return md, err
 	}
-	found, err, _ := o.flight.Do("", func() (any, error) {
+	found, err, _ := c.flight.Do("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTimeout)
 		defer cancel()
-		md, err := o.discover(ctx)
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		now := o.config.Now()
+		md, err := c.discover(ctx)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		now := c.config.Now()
 		switch {
 		case err == nil:
-			o.known, o.until, o.failed = md, now.Add(metadataLife), nil
-		case o.known != nil:
+			c.known, c.until, c.failed = md, now.Add(metadataLife), nil
+		case c.known != nil:
 			// Endpoints hardly ever change; nothing should fail because the document cannot be had.
-			o.until, md, err = now.Add(failurePause), o.known, nil
+			c.until, md, err = now.Add(failurePause), c.known, nil
 		default:
-			err = fmt.Errorf("%w: discovering %s: %w", ErrServerDown, o.config.Server, err)
-			o.failed, o.retry = err, now.Add(failurePause)
+			err = fmt.Errorf("%w: discovering %s: %w", ErrServerDown, c.config.Server, err)
+			c.failed, c.retry = err, now.Add(failurePause)
 		}
 		return md, err
 	})
-	md, _ := found.(*metadata)
+	md, _ := found.(*Metadata)
 	return md, err
 }
 
-func (o *OAuth) remembered() (*metadata, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := o.config.Now()
+// At returns the client at the server that is known now, which has to be issuer, for as long as one thing
+// takes. What one server has issued is not shown to another that is named later (RFC 9700, section 4.4). The
+// error is ErrServerDown or ErrMoved.
+func (c *Client) At(ctx context.Context, issuer string) (*Client, error) {
+	md, err := c.Metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if md.Issuer != issuer {
+		return nil, ErrMoved
+	}
+	return &Client{config: c.config, plain: c.plain, client: c.client, pinned: md}, nil
+}
+
+func (c *Client) remembered() (*Metadata, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.config.Now()
 	switch {
-	case o.known != nil && now.Before(o.until):
-		return o.known, nil
-	case o.failed != nil && now.Before(o.retry):
-		return nil, o.failed
+	case c.known != nil && now.Before(c.until):
+		return c.known, nil
+	case c.failed != nil && now.Before(c.retry):
+		return nil, c.failed
 	}
 	return nil, nil
 }
 
 // discover asks the server itself. An MCP server's address is tried first: such servers answer for their
 // authorization server too, under an issuer that is not the address.
-func (o *OAuth) discover(ctx context.Context) (*metadata, error) {
-	issuer, resource := o.config.Server, ""
-	body, err := o.document(ctx, wellKnown(o.config.Server, "oauth-protected-resource"))
-	switch {
-	case errors.Is(err, errNoDocument):
-	case err != nil:
+func (c *Client) discover(ctx context.Context) (*Metadata, error) {
+	issuer, resource, err := c.namedBy(ctx)
+	if err != nil {
 		return nil, err
-	default:
-		if issuer, resource, err = parseProtectedResource(body, o.config.Server, o.plain); err != nil {
-			return nil, err
-		}
 	}
 	for _, address := range []string{
 		wellKnown(issuer, "oauth-authorization-server"),
 		wellKnown(issuer, "openid-configuration"),
 		strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration",
 	} {
-		body, err := o.document(ctx, address)
+		body, err := c.document(ctx, address)
 		if errors.Is(err, errNoDocument) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		md, err := parseMetadata(body, issuer, o.plain)
+		md, err := parseMetadata(body, issuer, c.plain)
 		if err != nil {
 			return nil, err
 		}
@@ -122,6 +132,21 @@ func (o *OAuth) discover(ctx context.Context) (*metadata, error) {
 		return md, nil
 	}
 	return nil, errors.New("it publishes no metadata; write authorization_endpoint and token_endpoint")
+}
+
+// namedBy returns the issuer, and the resource that has named it, if one has.
+func (c *Client) namedBy(ctx context.Context) (issuer, resource string, err error) {
+	if c.config.IssuerOnly {
+		return c.config.Server, "", nil
+	}
+	body, err := c.document(ctx, wellKnown(c.config.Server, "oauth-protected-resource"))
+	switch {
+	case errors.Is(err, errNoDocument):
+		return c.config.Server, "", nil
+	case err != nil:
+		return "", "", err
+	}
+	return parseProtectedResource(body, c.config.Server, c.plain)
 }
 
 // wellKnown puts a document's name between host and path (RFC 8414, section 3.1; RFC 9728, section 3.1).
@@ -134,12 +159,12 @@ func wellKnown(server, name string) string {
 }
 
 // document gets a JSON document. errNoDocument is an answer that says there is none.
-func (o *OAuth) document(ctx context.Context, address string) ([]byte, error) {
+func (c *Client) document(ctx context.Context, address string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, errors.New("its address cannot be requested")
 	}
-	status, body, err := o.do(req)
+	status, body, err := c.do(req)
 	switch {
 	case err != nil:
 		return nil, err
@@ -175,8 +200,8 @@ func parseProtectedResource(body []byte, server string, plain bool) (issuer, res
 }
 
 // parseMetadata reads and checks the document of an authorization server.
-func parseMetadata(body []byte, issuer string, plain bool) (*metadata, error) {
-	md := new(metadata)
+func parseMetadata(body []byte, issuer string, plain bool) (*Metadata, error) {
+	md := new(Metadata)
 	if json.Unmarshal(body, md) != nil {
 		return nil, errors.New("its metadata is malformed")
 	}
