@@ -29,7 +29,7 @@ import (
 const redisPassword = "redis-password-2342"
 
 // leastRights is what the documentation says that a user of the store needs.
-const leastRights = "~mcp_auth:* &mcp_auth:* +get +getdel +getrange +set +del +scan +eval +evalsha +publish +subscribe +psubscribe +info"
+const leastRights = "~mcp_auth:* &mcp_auth:* +get +getdel +getrange +set +del +scan +eval +evalsha +publish +subscribe +psubscribe +info +select"
 
 func asUser(username string) func() (string, string) {
 	return func() (string, string) { return username, redisPassword }
@@ -45,11 +45,12 @@ func TestTheStoreOnRedis(t *testing.T) {
 		options redisstore.Options
 	}{
 		{"one server", nil, redisstore.Options{}},
-		{"a server with a password", []string{"requirepass " + redisPassword}, redisstore.Options{Database: 3, Credentials: asUser("")}},
+		{"a server with a password", []string{"requirepass " + redisPassword}, redisstore.Options{Credentials: asUser("")}},
 		{"a user with the least rights", []string{"user default off", "user edge on >" + redisPassword + " " + leastRights},
-			redisstore.Options{Credentials: asUser("edge")}},
+			redisstore.Options{Database: 1, Credentials: asUser("edge")}},
 		{"a server with TLS", append([]string{"port 0", "tls-auth-clients no"}, certificate...), redisstore.Options{TLS: &tls.Config{RootCAs: roots}}},
-		{"a cluster", []string{"cluster-enabled yes"}, redisstore.Options{Cluster: true}},
+		{"a cluster", []string{"cluster-enabled yes", "user edge on >" + redisPassword + " " + leastRights + " +cluster|slots +cluster|nodes"},
+			redisstore.Options{Cluster: true, Credentials: asUser("edge")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

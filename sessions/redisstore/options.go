@@ -35,7 +35,7 @@ type Options struct {
 	Prefix string
 	// Timeout bounds each exchange with the server. Default: 2s.
 	Timeout time.Duration
-	// Probe is how often a watcher makes sure that it hears what is written. Default: 400ms.
+	// Probe is how often a watcher makes sure that it hears what is written. Default: 300ms.
 	Probe time.Duration
 	// Logger hears what no caller can be told. Default: none.
 	Logger *slog.Logger
@@ -50,7 +50,7 @@ func New(opts Options) (*Store, error) {
 		opts.Timeout = 2 * time.Second
 	}
 	if opts.Probe <= 0 {
-		opts.Probe = 400 * time.Millisecond
+		opts.Probe = 300 * time.Millisecond
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -58,7 +58,7 @@ func New(opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	return &Store{client: redis.NewUniversalClient(opts.client()), opts: opts}, nil
+	return &Store{client: redis.NewUniversalClient(opts.client()), opts: opts, lists: make(chan struct{}, listsAtOnce)}, nil
 }
 
 // Validate says what is wrong with the options. New does so too.

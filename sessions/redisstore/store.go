@@ -31,6 +31,7 @@ const updateTimeout = 10 * time.Second
 type Store struct {
 	client redis.UniversalClient
 	opts   Options
+	lists  chan struct{} // holds a value for each listing that runs
 }
 
 // Get implements [sessions.Store].
