@@ -179,8 +179,14 @@ func (s *RedisStore) identity(trust string) string {
 // Key implements StoreModule.
 func (s *RedisStore) Key() string { return s.key }
 
+// logRedisClient is done once: the client library has one log, while configs and their loggers come and go.
+var logRedisClient = sync.OnceFunc(func() {
+	redisstore.LogClient(func(text string) { caddy.Log().Named("mcp_auth.stores.redis").Debug(text) })
+})
+
 // Store implements StoreModule.
 func (s *RedisStore) Store() (sessions.Store, error) {
+	logRedisClient()
 	logins := &redisLogins{all: []*redisLogin{s.login}}
 	options := s.options
 	options.Credentials = logins.now

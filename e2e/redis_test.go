@@ -3,6 +3,7 @@ package e2e
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -187,6 +188,12 @@ func TestARedisThatIsAwayOrLosesEverythingOpensNothing(t *testing.T) {
 	for _, e := range []*edge.Edge{p.edge, p.second} {
 		if lines := e.Logs().LinesWith(redisPassword); len(lines) > 0 {
 			t.Errorf("the log holds the password: %s", lines[0])
+		}
+		for line := range strings.Lines(e.Logs().String()) {
+			if !strings.HasPrefix(line, "{") && strings.Contains(line, "redis") {
+				t.Errorf("the client library writes past the log: %s", line)
+				break
+			}
 		}
 	}
 }

@@ -98,8 +98,12 @@ func startRelay(t *testing.T, target string) *relay {
 			gate := r.gate
 			r.all = append(r.all, in, out)
 			r.mu.Unlock()
-			running.Go(func() { _, _ = io.Copy(out, in) })
-			running.Go(func() { _, _ = io.Copy(&silenced{in, gate}, out) })
+			pass := func(to io.Writer, from io.Reader) {
+				_, _ = io.Copy(to, from)
+				_, _ = in.Close(), out.Close()
+			}
+			running.Go(func() { pass(out, in) })
+			running.Go(func() { pass(&silenced{in, gate}, out) })
 		}
 	})
 	t.Cleanup(func() {

@@ -49,7 +49,7 @@ func TestTheStoreOnRedis(t *testing.T) {
 		{"a user with the least rights", []string{"user default off", "user edge on >" + redisPassword + " " + leastRights},
 			redisstore.Options{Database: 1, Credentials: asUser("edge")}},
 		{"a server with TLS", append([]string{"port 0", "tls-auth-clients no"}, certificate...), redisstore.Options{TLS: &tls.Config{RootCAs: roots}}},
-		{"a cluster", []string{"cluster-enabled yes", "user edge on >" + redisPassword + " " + leastRights + " +cluster|slots +cluster|nodes"},
+		{"a cluster", []string{"cluster-enabled yes", "user edge on >" + redisPassword + " " + leastRights + " +command +cluster|slots +cluster|nodes"},
 			redisstore.Options{Cluster: true, Credentials: asUser("edge")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

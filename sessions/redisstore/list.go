@@ -32,7 +32,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 		return nil, ctx.Err()
 	}
 	found := make(map[string]struct{})
-	err := s.scan(ctx, prefix, func(keys []string) {
+	err := s.scan(ctx, s.client, prefix, func(keys []string) {
 		for _, key := range keys {
 			found[key] = struct{}{}
 		}
@@ -49,7 +49,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 
 // scan calls fn with the keys below prefix, page by page; it may name a key several times. Calls of fn do
 // not overlap.
-func (s *Store) scan(ctx context.Context, prefix string, fn func(keys []string)) error {
+func (s *Store) scan(ctx context.Context, client redis.UniversalClient, prefix string, fn func(keys []string)) error {
 	if folder, ok := strings.CutSuffix(prefix, "/"); prefix != "" && (!ok || !validKey(folder)) {
 		return fmt.Errorf("listing: %q is not a prefix", prefix)
 	}
@@ -57,7 +57,7 @@ func (s *Store) scan(ctx context.Context, prefix string, fn func(keys []string))
 		return err
 	}
 	var err error
-	switch client := s.client.(type) {
+	switch client := client.(type) {
 	case *redis.Client:
 		err = s.scanNode(ctx, client, prefix, fn)
 	case *redis.ClusterClient:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -58,7 +59,7 @@ func New(opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	return &Store{client: redis.NewUniversalClient(opts.client()), opts: opts, lists: make(chan struct{}, listsAtOnce)}, nil
+	return &Store{client: opts.connect(), opts: opts, lists: make(chan struct{}, listsAtOnce)}, nil
 }
 
 // Validate says what is wrong with the options. New does so too.
@@ -93,9 +94,10 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-func (o *Options) client() *redis.UniversalOptions {
-	return &redis.UniversalOptions{
-		Addrs:               o.Addresses,
+// connect makes a client, which has no connection until it needs one.
+func (o *Options) connect() redis.UniversalClient {
+	return redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs:               slices.Clone(o.Addresses),
 		MasterName:          o.Master,
 		IsClusterMode:       o.Cluster,
 		DB:                  o.Database,
@@ -117,5 +119,5 @@ func (o *Options) client() *redis.UniversalOptions {
 		Protocol:                 2,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
+	})
 }

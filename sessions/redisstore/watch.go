@@ -44,11 +44,14 @@ func (s *Store) Watch(ctx context.Context, prefix string, fn func(key string, va
 	}
 }
 
-// listen watches over one connection, until it breaks.
+// listen watches with connections of its own, until one breaks. Those that others left behind may be as dead
+// as the one that broke before.
 func (s *Store) listen(ctx context.Context, prefix string, fn func(key string, value []byte)) (connected bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	probes := s.opts.Prefix + "probe:" + rand.Text()
-	sub := s.client.Subscribe(ctx)
+	client := s.opts.connect()
+	defer client.Close()
+	sub := client.Subscribe(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer sub.Close()
@@ -59,11 +62,11 @@ func (s *Store) listen(ctx context.Context, prefix string, fn func(key string, v
 	in := inbox{keys: make(map[string]struct{}), wake: make(chan struct{}, 1), broken: make(chan error, 2)}
 	beside.Go(func() { in.broken <- receive(ctx, sub, prefix, probes, &in) })
 	beside.Go(func() {
-		if err := s.scan(ctx, prefix, in.add); err != nil {
+		if err := s.scan(ctx, client, prefix, in.add); err != nil {
 			in.broken <- err
 		}
 	})
-	return true, s.report(ctx, probes, &in, fn)
+	return true, s.report(ctx, client, probes, &in, fn)
 }
 
 // subscribe returns when the server has confirmed everything.
@@ -111,7 +114,7 @@ func receive(ctx context.Context, sub *redis.PubSub, prefix, probes string, in *
 }
 
 // report calls fn with what comes into the inbox, and probes the connection.
-func (s *Store) report(ctx context.Context, probes string, in *inbox, fn func(key string, value []byte)) error {
+func (s *Store) report(ctx context.Context, client redis.UniversalClient, probes string, in *inbox, fn func(key string, value []byte)) error {
 	tick := time.NewTicker(s.opts.Probe)
 	defer tick.Stop()
 	var sent int64
@@ -123,7 +126,7 @@ func (s *Store) report(ctx context.Context, probes string, in *inbox, fn func(ke
 		case err := <-in.broken:
 			return err
 		case <-in.wake:
-			if err := s.drain(ctx, in, fn); err != nil {
+			if err := s.drain(ctx, client, in, fn); err != nil {
 				return err
 			}
 		case <-tick.C:
@@ -136,7 +139,7 @@ func (s *Store) report(ctx context.Context, probes string, in *inbox, fn func(ke
 			missed = 0
 			in.probes.Store(0)
 			var err error
-			if sent, err = s.probe(ctx, probes); err != nil {
+			if sent, err = s.probe(ctx, client, probes); err != nil {
 				return fmt.Errorf("probing the connection: %w", err)
 			}
 		}
@@ -144,12 +147,12 @@ func (s *Store) report(ctx context.Context, probes string, in *inbox, fn func(ke
 }
 
 // probe announces something to this watcher alone, from each server on which somebody may write.
-func (s *Store) probe(ctx context.Context, probes string) (sent int64, err error) {
+func (s *Store) probe(ctx context.Context, client redis.UniversalClient, probes string) (sent int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience*s.opts.Probe)
 	defer cancel()
-	cluster, ok := s.client.(*redis.ClusterClient)
+	cluster, ok := client.(*redis.ClusterClient)
 	if !ok {
-		return 1, s.client.Publish(ctx, probes, "").Err()
+		return 1, client.Publish(ctx, probes, "").Err()
 	}
 	var nodes atomic.Int64
 	err = cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
@@ -160,7 +163,7 @@ func (s *Store) probe(ctx context.Context, probes string) (sent int64, err error
 }
 
 // drain reads the records in the inbox, some at a time, and reports those that are still there.
-func (s *Store) drain(ctx context.Context, in *inbox, fn func(key string, value []byte)) error {
+func (s *Store) drain(ctx context.Context, client redis.UniversalClient, in *inbox, fn func(key string, value []byte)) error {
 	for {
 		keys := in.take(100)
 		if len(keys) == 0 {
@@ -168,7 +171,7 @@ func (s *Store) drain(ctx context.Context, in *inbox, fn func(key string, value 
 		}
 		var answers []redis.Cmder
 		err := s.exchange(ctx, func(ctx context.Context) (err error) {
-			answers, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			answers, err = client.Pipelined(ctx, func(p redis.Pipeliner) error {
 				for _, key := range keys {
 					p.Get(ctx, s.opts.Prefix+key)
 				}
