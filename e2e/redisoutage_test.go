@@ -3,14 +3,18 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/edge"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/e2e/redisserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions/redisstore"
@@ -207,4 +211,81 @@ func TestTheStoreOnARedisThatIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Errorf("Update on an empty server: %v", err)
 	}
+}
+
+// Keys in slots that no node has could not be listed, among them revocations.
+func TestAListingOfHalfAClusterIsNone(t *testing.T) {
+	t.Parallel()
+	server := redisserver.Start(t, "cluster-enabled yes", "cluster-require-full-coverage no")
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	if err := client.ClusterAddSlotsRange(t.Context(), 0, 8000).Err(); err != nil {
+		t.Fatal(err)
+	}
+	store := openRedis(t, redisstore.Options{Addresses: []string{server.Addr()}, Cluster: true})
+	if keys, err := store.List(t.Context(), "a/"); err == nil || !strings.Contains(err.Error(), "8001 of its 16384 slots") {
+		t.Errorf("List: %q, %v; want an error that tells of the slots", keys, err)
+	}
+	if err := store.Watch(t.Context(), "a/", func(string, []byte) {}); err == nil {
+		t.Error("Watch promises what it cannot keep")
+	}
+}
+
+func TestAServerThatForgetsIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]bool{"noeviction": false, "volatile-lru": true, "allkeys-random": true} {
+		t.Run(policy, func(t *testing.T) {
+			server := redisserver.Start(t, "maxmemory-policy "+policy)
+			records := make(chan string, 10)
+			store, err := redisstore.New(redisstore.Options{
+				Addresses: []string{server.Addr()}, Logger: slog.New(slog.NewTextHandler(lines(records), nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- store.Run(ctx) }()
+			if want {
+				select {
+				case record := <-records:
+					if !strings.Contains(record, "maxmemory_policy="+policy) {
+						t.Errorf("the log says: %s", record)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("nobody is warned")
+				}
+			} else {
+				askedForInfo(t, server)
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+			if len(records) > 0 {
+				t.Errorf("the log says: %s", <-records)
+			}
+		})
+	}
+}
+
+// lines is a writer of log records.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// askedForInfo waits until a server has been asked how it is set up.
+func askedForInfo(t *testing.T, server *redisserver.Server) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	asked := -1 // by this client, before each time
+	edge.Eventually(t, "the server is asked for its policy", 10*time.Second, func() bool {
+		asked++
+		stats, err := client.Info(t.Context(), "commandstats").Result()
+		return err == nil && !strings.Contains(stats, fmt.Sprintf("cmdstat_info:calls=%d,", asked)) && asked > 0
+	})
 }
