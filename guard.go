@@ -90,10 +90,10 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 
 // pass hands on a request whose caller is known, or need not be.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *site, res *resource, path string, c *caller, next caddyhttp.Handler) error {
-	if !s.open && !res.Hierarchy.Sufficient(c.Scope) {
-		return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
-	}
 	if !s.open {
+		if !res.Hierarchy.Sufficient(c.Scope) {
+			return refuseScope(w, s, res, path, res.Hierarchy.Needed(c.Scope))
+		}
 		if err := h.limitRate(w, c); err != nil {
 			return err
 		}

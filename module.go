@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/audit"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/authserver"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/forms"
-	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
 )
 
@@ -287,28 +285,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return h.protect(w, r, s, res, path, next)
 }
 
-// dropOwnToken keeps a token of ours from whatever serves the paths that are nobody's resource: a client
-// that sends it there by mistake must not hand it over. Other credentials are the site's own. Each of several
-// headers is looked at, since none of them is refused here.
-func (s *site) dropOwnToken(h http.Header) {
-	for _, value := range h["Authorization"] {
-		token, err := access.Bearer(http.Header{"Authorization": {value}})
-		if err != nil {
-			continue
-		}
-		for _, kind := range []sessions.Kind{sessions.AccessToken, sessions.RefreshToken, sessions.UserToken} {
-			if strings.HasPrefix(token, kind.Prefix()) {
-				delete(h, "Authorization")
-				return
-			}
-		}
-		if s.tokens.Knows(token) {
-			delete(h, "Authorization")
-			return
-		}
-	}
-}
-
 // requestedPath is the path as the client sent it. Directives before this one may have rewritten the
 // request for the upstream; which resource it is for is decided by what was asked for.
 func requestedPath(r *http.Request) string {
@@ -316,32 +292,6 @@ func requestedPath(r *http.Request) string {
 		return original.URL.Path
 	}
 	return r.URL.Path
-}
-
-// hide keeps a request for one of the authorization server's endpoints out of the access log, where that
-// would write what is worth something.
-func (s *site) hide(w http.ResponseWriter, r *http.Request, endpoint http.HandlerFunc, path string) {
-	if endpoint != nil && s.portal.Endpoint(path) == nil {
-		hideFromAccessLog(w, r, path)
-	}
-}
-
-// hideFromAccessLog keeps the requests that carry a code or end in a redirect with one out of the
-// access log, which writes query strings and the Location header. The audit log has them.
-func hideFromAccessLog(w http.ResponseWriter, r *http.Request, path string) {
-	switch path {
-	case authserver.TokenPath, authserver.RevokePath, authserver.RegisterPath,
-		authserver.DeviceAuthorizationPath, authserver.IntrospectPath, authserver.JWKSPath:
-		return
-	case authserver.AuthorizePath:
-		// It is answered with a code where consent was given before.
-		if w.Header().Get("Location") == "" {
-			return
-		}
-	}
-	if r.Context().Value(caddyhttp.VarsCtxKey) != nil {
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	}
 }
 
 // admitsFrom does not look for the address where nobody asks for it.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,8 +55,12 @@ func (e *Everything) Start() {
 	}
 	e.process = cmd
 	edge.Eventually(e.t, "the server "+e.mode+" listens", 30*time.Second, func() bool {
-		_, err := os.Stat(e.socket)
-		return err == nil
+		// The file is there a moment before somebody listens.
+		connection, err := net.Dial("unix", e.socket)
+		if err != nil {
+			return false
+		}
+		return connection.Close() == nil
 	})
 }
 
