@@ -295,7 +295,7 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			return true, d.Err("store is given twice")
 		}
 		if !d.NextArg() {
-			return true, d.Err("store needs the name of a store: caddy or memory")
+			return true, d.Err("store needs the name of a store: caddy, redis or memory")
 		}
 		store := d.Val()
 		module, err := caddyfile.UnmarshalModule(d, "mcp_auth.stores."+store)

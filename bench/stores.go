@@ -31,15 +31,25 @@ func refreshes(ctx context.Context, s *settings) ([]row, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	var rows []row
-	for _, of := range []struct {
+	type measured struct {
 		name     string
 		store    sessions.Store
 		inMemory bool
-	}{
+	}
+	stores := []measured{
 		{"memory", memstore.New(nil), true},
 		{"caddy (file system)", caddystore.New(&certmagic.FileStorage{Path: dir}, caddystore.Options{}), false},
-	} {
+	}
+	redis, stop, err := startRedis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	if redis != nil {
+		stores = append(stores, measured{"redis (on this machine)", redis, false})
+	}
+	var rows []row
+	for _, of := range stores {
 		vault, err := newVault(ctx, of.store, benchTenant)
 		if err != nil {
 			return nil, err

@@ -146,7 +146,12 @@ func TestRevocationEndsAccessAndOpenStreams(t *testing.T) {
 // openStream opens the legacy stream, waits for its first event and reports how it ends.
 func openStream(t *testing.T, w *world, token string) <-chan error {
 	t.Helper()
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, w.url(upstream.SSEPath), nil)
+	return openStreamAt(t, w, w.edge, token)
+}
+
+func openStreamAt(t *testing.T, w *world, e *edge.Edge, token string) <-chan error {
+	t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, e.URL()+upstream.SSEPath, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

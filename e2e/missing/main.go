@@ -12,6 +12,7 @@ func main() {
 		{"chromium", "the sign-in by a person in a browser"},
 		{"node", "connecting clients that are written in JavaScript"},
 		{"npm", "installing those clients"},
+		{"redis-server", "several machines that share sessions in Redis"},
 	} {
 		if _, err := exec.LookPath(tool.what); err != nil {
 			fmt.Printf("skipped, since %s is not installed: %s\n", tool.what, tool.install)
