@@ -46,6 +46,7 @@ type edge struct {
 // site is what tells two edges of a comparison apart.
 type site struct {
 	guard     bool
+	refuse    bool // answer everything with 401, as Caddy does by itself
 	resources int  // resource lines; 0 protects the whole site
 	tls       bool // serve TLS, and with it HTTP/2
 }
@@ -108,6 +109,9 @@ func (e *edge) caddyfile(of site, upstreams []string) string {
 			fmt.Fprintf(&b, "\t\tresource /r%d\n", i)
 		}
 		b.WriteString("\t}\n")
+	}
+	if of.refuse {
+		b.WriteString("\terror 401\n")
 	}
 	fmt.Fprintf(&b, "\treverse_proxy %s {\n\t\tlb_policy round_robin\n\t\ttransport http {\n\t\t\tkeepalive_idle_conns_per_host 256\n\t\t}\n\t}\n}\n", strings.Join(upstreams, " "))
 	return b.String()

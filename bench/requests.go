@@ -157,5 +157,17 @@ func refusals(ctx context.Context, s *settings) ([]row, error) {
 		return &load{edge: e, connections: 16, tokens: good, status: http.StatusOK}
 	}
 	target := &load{edge: p.guarded, connections: 16, tokens: []string{forged}, status: http.StatusUnauthorized}
-	return contest{through(p.plain), through(p.twin), target}.rows(ctx, s, "401 for a forged token: CPU / a proxied request's")
+	rows, err := contest{through(p.plain), through(p.twin), target}.rows(ctx, s, "401 for a forged token: CPU / a proxied request's")
+	if err != nil {
+		return nil, err
+	}
+	// What is left of it without mcp_auth: taking a request, and Caddy's own way of refusing one.
+	bare, err := startEdge(ctx, s, site{refuse: true}, p.upstream.addresses...)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	floor := &load{edge: bare, connections: 16, tokens: good, status: http.StatusUnauthorized}
+	found, err := contest{through(p.plain), through(p.twin), floor}.rows(ctx, s, "plain Caddy's \"error 401\": CPU / a proxied request's")
+	return append(rows, found...), err
 }
