@@ -139,6 +139,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := checkGroups(h.providers, rules...); err != nil {
 		return err
 	}
+	warnOfPublicDomains(rules, h.logger)
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
