@@ -165,10 +165,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.warnDev()
 	}
 
-	if h.gated() {
-		if err := checkTrustedProxies(ctx); err != nil {
-			return err
-		}
+	if err := checkTrustedProxies(ctx); err != nil {
+		return err
 	}
 	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
 	if h.Issuer == "" && !h.protection().oauth() {
