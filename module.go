@@ -160,6 +160,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.reachable(ctx); err != nil {
 		return err
 	}
+	h.warnUnaddressable(ctx)
 	endStreamsAtExit(ctx)
 	if h.dev {
 		h.warnDev()
