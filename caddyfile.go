@@ -299,6 +299,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			return true, d.Err("store needs the name of a store: caddy, redis or memory")
 		}
 		store := d.Val()
+		if _, err := caddy.GetModule("mcp_auth.stores." + store); err != nil {
+			return true, d.Errf("there is no store %s; write store caddy, store redis <url> or store memory", store)
+		}
 		module, err := caddyfile.UnmarshalModule(d, "mcp_auth.stores."+store)
 		if err != nil {
 			return true, err

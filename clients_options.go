@@ -2,8 +2,10 @@ package mcpauth
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 )
@@ -107,10 +109,8 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 	if c == nil {
 		c = new(Clients)
 	}
-	for _, scheme := range c.PrivateSchemes {
-		if err := clients.CheckScheme(scheme); err != nil {
-			return s, err
-		}
+	if err := checkSchemes(c.PrivateSchemes); err != nil {
+		return s, err
 	}
 	s.config.PrivateSchemes = c.PrivateSchemes
 	registration := c.Registration
@@ -124,13 +124,16 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		}
 	}
 	s.config.RegistrationHosts = registration.RedirectHosts
+	if err := registration.checkTokens(); err != nil {
+		return s, err
+	}
 	for _, token := range registration.InitialAccessTokens {
 		secret, err := secretValue(token)
 		if err != nil {
-			return s, fmt.Errorf("initial access token: %w", err)
+			return s, fmt.Errorf("registration token: %w", err)
 		}
 		if len(secret) < 32 {
-			return s, fmt.Errorf("initial access token %s is shorter than 32 characters; make one with: openssl rand -base64 32", token)
+			return s, fmt.Errorf("registration token %s is shorter than 32 characters; make one with: openssl rand -base64 32", token)
 		}
 		s.registrationTokens = append(s.registrationTokens, sha256.Sum256([]byte(secret)))
 	}
@@ -154,6 +157,29 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		s.config.Static = append(s.config.Static, client)
 	}
 	return s, nil
+}
+
+func checkSchemes(schemes []string) error {
+	for _, scheme := range schemes {
+		if err := clients.CheckScheme(scheme); err != nil {
+			return fmt.Errorf("scheme %s: %w", scheme, err)
+		}
+	}
+	return nil
+}
+
+// secretPlaceholder is all that may stand where a secret is meant, and so may be shown in an error.
+var secretPlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
+
+// checkTokens refuses tokens that stand in the configuration itself, which is shown, copied and kept in places
+// where no secret belongs.
+func (r *Registration) checkTokens() error {
+	for _, token := range r.InitialAccessTokens {
+		if !secretPlaceholder.MatchString(token) {
+			return errors.New(`registration token is not a placeholder; write "registration token {env.NAME}" or "registration token {file./path}"`)
+		}
+	}
+	return nil
 }
 
 func (m *MetadataDocuments) resolve() (*clients.Documents, error) {

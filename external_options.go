@@ -89,12 +89,29 @@ type Introspection struct {
 	BearerToken string `json:"bearer_token,omitempty"`
 }
 
+// check finds credentials that lack a half. None at all are for an endpoint that nobody else can reach, such
+// as the administrative one of Ory Hydra.
+func (i *Introspection) check() error {
+	switch {
+	case i == nil:
+		return nil
+	case i.ClientID == "" && i.ClientSecret != "":
+		return errors.New(`introspection: client_id is missing; write "client_id <id>", or bearer_token in place of both`)
+	case i.ClientID != "" && i.ClientSecret == "":
+		return errors.New(`introspection: client_secret is missing; write "client_secret {env.NAME}", or bearer_token in place of both`)
+	}
+	return nil
+}
+
 // check finds what is wrong without resolving placeholders.
 func (a *AuthorizationServer) check() error {
 	if a == nil {
 		return errors.New("an entry of authorization_servers is null")
 	}
 	if err := a.Facade.check(a.Issuer); err != nil {
+		return fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
+	}
+	if err := a.Introspection.check(); err != nil {
 		return fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
 	}
 	if strings.Contains(a.Issuer+a.JWKS, "{") {
@@ -115,6 +132,9 @@ func (a *AuthorizationServer) check() error {
 func (a *AuthorizationServer) resolve() (*external.Server, error) {
 	if a == nil {
 		return nil, errors.New("an entry of authorization_servers is null")
+	}
+	if err := a.Introspection.check(); err != nil {
+		return nil, fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
 	}
 	repl := caddy.NewReplacer()
 	config := a.config()
