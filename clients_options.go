@@ -20,7 +20,7 @@ type Clients struct {
 	Registration *Registration `json:"registration,omitempty"`
 
 	// Private-use URI schemes that redirect URIs may have, in addition to those of well-known
-	// clients and to reverse domain names such as `com.example.app`.
+	// clients and to reverse domain names such as `com.example.app`. Default: none.
 	PrivateSchemes []string `json:"private_schemes,omitempty"`
 }
 
@@ -33,11 +33,11 @@ type MetadataDocuments struct {
 	// host.
 	Allow []string `json:"allow,omitempty"`
 
-	// Hosts whose documents are refused, also if allowed above.
+	// Hosts whose documents are refused, also if allowed above. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
 	// Documents by their URL, as files on this machine: for clients whose document cannot be fetched
-	// from a server.
+	// from a server. Default: none.
 	Pinned map[string]string `json:"pinned,omitempty"`
 
 	// Accept documents on this machine's loopback interface. For tests; refused unless the issuer is
@@ -64,7 +64,7 @@ type Client struct {
 	// The client id.
 	ID string `json:"id,omitempty"`
 
-	// What people call it. Optional.
+	// What people call it. Default: none.
 	Name string `json:"name,omitempty"`
 
 	// The client secret, as `{env.NAME}` or `{file./path}`, of at least 32 characters. Default: a
@@ -72,11 +72,11 @@ type Client struct {
 	Secret string `json:"secret,omitempty"`
 
 	// The public keys of a client that proves itself by signed assertions (`private_key_jwt`), as a JWK
-	// set, such as `{file./path}`. It takes the place of a secret.
+	// set, such as `{file./path}`. It takes the place of a secret. Default: none.
 	KeySet string `json:"jwks,omitempty"`
 
 	// Where it may be answered. Loopback addresses match with any port. Needed for
-	// `authorization_code`.
+	// `authorization_code`. Default: none.
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
 
 	// What it may ask for tokens with: `authorization_code`, `refresh_token`, `device_code`,

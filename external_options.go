@@ -81,11 +81,13 @@ type Introspection struct {
 	// Its address.
 	URL string `json:"url,omitempty"`
 
-	// The client as which this edge asks, and its secret, as `{env.NAME}` or `{file./path}`.
-	ClientID     string `json:"client_id,omitempty"`
+	// The client as which this edge asks. Default: none; for an endpoint that nobody else can reach.
+	ClientID string `json:"client_id,omitempty"`
+
+	// Its secret, as `{env.NAME}` or `{file./path}`. Default: none.
 	ClientSecret string `json:"client_secret,omitempty"`
 
-	// Instead, a bearer token, as `{env.NAME}` or `{file./path}`.
+	// Instead, a bearer token, as `{env.NAME}` or `{file./path}`. Default: none.
 	BearerToken string `json:"bearer_token,omitempty"`
 }
 

@@ -22,7 +22,7 @@ type Token struct {
 	// The token, as `{env.NAME}` or `{file./path}`, of at least 32 characters.
 	Value string `json:"value,omitempty"`
 
-	// Instead of the token, its SHA-256 in hexadecimal.
+	// Instead of the token, its SHA-256 in hexadecimal. Default: that of `value`.
 	SHA256 string `json:"sha256,omitempty"`
 
 	// The resources that it opens, by their paths. Default: all of the site.
