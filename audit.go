@@ -52,6 +52,7 @@ var audited = map[sseproxy.Reason]struct{ known bool }{
 	reasonThrottled:        {},
 	reasonRevoked:          {known: true},
 	reasonAudience:         {known: true},
+	reasonNotHere:          {known: true},
 	reasonScope:            {known: true},
 	reasonNotAdmitted:      {known: true},
 	sseproxy.ReasonSession: {known: true},

@@ -66,7 +66,10 @@ func (h *Handler) ownToken(ctx context.Context, s *site, res *resource, token st
 
 func (s *site) openOwn(token string, res *resource, a *sessions.Access) error {
 	if strings.HasPrefix(token, sessions.UserToken.Prefix()) {
-		return s.vault.OpenUserToken(token, res.URI, a)
+		if err := s.vault.OpenUserToken(token, res.URI, a); !errors.Is(err, sessions.ErrOtherResource) {
+			return err
+		}
+		return errAudience
 	}
 	return s.vault.OpenAccess(token, a)
 }
@@ -96,7 +99,7 @@ func (s *site) admitsPerson(res *resource, email, groups string) bool {
 // allow rules are about people.
 func (s *site) serviceToken(token string, res *resource, addr string, now time.Time, c *caller) error {
 	t, scope, err := s.tokens.Check(token, res.URI, addr, now)
-	if err != nil {
+	if t == nil {
 		return err
 	}
 	expires := now.Add(maxTrust)
@@ -108,7 +111,7 @@ func (s *site) serviceToken(token string, res *resource, addr string, now time.T
 		UserIssuer: s.issuer, Subject: t.Subject(), Name: t.Name, ClientID: t.Name, ClientName: t.Name,
 	}
 	c.listed = true
-	return nil
+	return err // with whose token it is, for the log
 }
 
 // externalToken checks a token of somebody else's authorization server.

@@ -79,6 +79,8 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, s *site, res *re
 		return refuse(w, s, res, path, reasonRevoked)
 	case errors.Is(err, errAudience), errors.Is(err, external.ErrAudience):
 		return refuse(w, s, res, path, reasonAudience)
+	case errors.Is(err, access.ErrTokenNotHere):
+		return refuse(w, s, res, path, reasonNotHere)
 	case errors.Is(err, errNotAdmitted):
 		return turnAway(reasonNotAdmitted, http.StatusForbidden, errNotAdmitted)
 	case errors.Is(err, external.ErrScope):

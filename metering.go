@@ -23,6 +23,7 @@ const (
 	reasonExpired      sseproxy.Reason = "expired_token"
 	reasonRevoked      sseproxy.Reason = "revoked_token"
 	reasonAudience     sseproxy.Reason = "other_resource"
+	reasonNotHere      sseproxy.Reason = "misplaced_token"
 	reasonNetwork      sseproxy.Reason = "network"
 	reasonThrottled    sseproxy.Reason = "too_many_bad_tokens"
 	reasonRate         sseproxy.Reason = "too_many_requests"

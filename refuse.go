@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/access"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/access/external"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/oauthmeta"
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/sseproxy"
@@ -41,6 +42,7 @@ var challenges = map[sseproxy.Reason]struct {
 	reasonBadToken:     {http.StatusUnauthorized, "invalid_token", errors.New("access token not valid here")},
 	reasonExpired:      {http.StatusUnauthorized, "invalid_token", errors.New("access token expired")},
 	reasonRevoked:      {http.StatusUnauthorized, "invalid_token", errors.New("access token revoked")},
+	reasonNotHere:      {http.StatusUnauthorized, "invalid_token", access.ErrTokenNotHere},
 	reasonAudience:     {http.StatusUnauthorized, "invalid_token", errors.New("access token of another resource")},
 }
 

@@ -26,6 +26,8 @@ var (
 	ErrRevoked = errors.New("revoked")
 	// ErrReused means that a thing for one use was presented once more.
 	ErrReused = errors.New("used before")
+	// ErrOtherResource means a token that is good, but not for the resource it was presented at.
+	ErrOtherResource = errors.New("token of other resources")
 	// ErrNotFound means that there is no such record, or no more.
 	ErrNotFound = errors.New("no such record")
 	// ErrUnavailable means that nothing can be said now: the store fails, or the key ring or the

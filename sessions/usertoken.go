@@ -129,8 +129,8 @@ func (t PersonalToken) access() *Access {
 }
 
 // OpenUserToken reads a user token into a, as [Vault.OpenAccess] reads an access token, for use at
-// resource. It asks no store. The error is [ErrInvalid], also where the token opens other resources
-// only, [ErrExpired], [ErrRevoked] or [ErrUnavailable].
+// resource. It asks no store. The error is [ErrInvalid], [ErrOtherResource], upon which a is filled in
+// too, [ErrExpired], [ErrRevoked] or [ErrUnavailable].
 func (v *Vault) OpenUserToken(token, resource string, a *Access) error {
 	if err := v.open(UserToken, token, a); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (v *Vault) OpenUserToken(token, resource string, a *Access) error {
 			return nil
 		}
 	}
-	return ErrInvalid
+	return ErrOtherResource
 }
 
 // LoadUserToken returns a token of a user, given by [User.Key]. The error is [ErrNotFound], [ErrInvalid] or

@@ -55,7 +55,7 @@ func TestUserToken(t *testing.T) {
 		}
 		var opened sessions.Access
 		for _, other := range []string{"", tenant, github + "/x", github + " " + linear, "https://other.example.com/github"} {
-			wantErr(t, "OpenUserToken at "+other, b.OpenUserToken(text, other, &opened), sessions.ErrInvalid)
+			wantErr(t, "OpenUserToken at "+other, b.OpenUserToken(text, other, &opened), sessions.ErrOtherResource)
 		}
 
 		c.Advance(time.Second)

@@ -44,6 +44,7 @@ var reservedNames = func() reserved {
 		"x-auth-email", "x-auth-groups", "x-auth-roles", "x-auth-subject", "x-auth-user", "x-auth-userid", "x-auth-username",
 		"x-forwarded-access-token", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-id-token",
 		"x-forwarded-preferred-username", "x-forwarded-user", "x-forwarded-userinfo",
+		"x-mcp-identity", // ours, whether it is configured or not
 		"x-remote-email", "x-remote-group", "x-remote-groups", "x-remote-name", "x-remote-user",
 		// what, instead of the request line
 		"x-forwarded-method", "x-forwarded-uri", "x-http-method", "x-http-method-override",

@@ -42,7 +42,7 @@ func TestServeRemovesWhatAClientMayNotSay(t *testing.T) {
 		"X-Forwarded_Email", "X-FORWARDED-USER", "X-Forwarded-User.", "X-Forwarded-Preferred-Username",
 		"X-Auth-Request-User", "X-Auth-Request-Anything", "X_auth_request_email", "Remote-User", "Remote_user",
 		"X-Remote-User", "X-Webauth-User", "X-WEBAUTH-USER", "Cf-Access-Authenticated-User-Email",
-		"Cf-Access-Jwt-Assertion", "X-Goog-Authenticated-User-Email", "X-Goog-Iap-Jwt-Assertion",
+		"X-Mcp-Identity", "X_mcp_identity", "Cf-Access-Jwt-Assertion", "X-Goog-Authenticated-User-Email", "X-Goog-Iap-Jwt-Assertion",
 		"Tailscale-User-Login", "X-Pomerium-Claim-Email", "X-Authentik-Username", "X-Amzn-Oidc-Identity",
 		"X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Uri", "X-Http-Method-Override", "X-Http-Method",
 		"Proxy", "Proxy-Authorization", "Client-Cert", "X-Ssl-Client-S-Dn", "Mcp_session_id", "Mcp.Session.Id",
