@@ -2,7 +2,10 @@ package mcpauth
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +27,9 @@ func TestTheAuditLogIsDocumented(t *testing.T) {
 	}
 	for reason := range audited {
 		words[string(reason)] = "reason"
+	}
+	for _, reason := range reasonsOfPages(t) {
+		words[reason] = "reason"
 	}
 	for _, by := range []audit.Actor{audit.ByClient, audit.ByPerson, audit.ByOperator, audit.ByProvider} {
 		words[string(by)] = "actor"
@@ -47,4 +53,36 @@ func TestTheAuditLogIsDocumented(t *testing.T) {
 	if len(words) < 40 {
 		t.Errorf("only %d words were looked for", len(words))
 	}
+}
+
+// deniedByPage finds a text that stands where a page refuses something: on the line, or within two.
+var deniedByPage = regexp.MustCompile(`(?:audit\.AccessDenied[^\n]*(?:\n[^\n]*){0,2}?|recordForeign\([^\n]*)"([^"\n]{3,})"`)
+
+// reasonsOfPages are the reasons of access_denied beside those of the guard.
+func reasonsOfPages(t *testing.T) []string {
+	t.Helper()
+	reasons := []string{"no allow rule matches: "}
+	for _, pattern := range []string{"authserver/*.go", "portal/*.go", "credentials/page/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("finding %s: %v", pattern, err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			source, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range deniedByPage.FindAllStringSubmatch(string(source), -1) {
+				reasons = append(reasons, found[1])
+			}
+		}
+	}
+	slices.Sort(reasons)
+	if reasons = slices.Compact(reasons); len(reasons) < 3 {
+		t.Errorf("only %q were found in the code", reasons)
+	}
+	return reasons
 }

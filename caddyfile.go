@@ -21,7 +21,7 @@ func init() {
 // The words of a block, as error messages list them.
 const (
 	sharedWords = "oidc, github, local, dev, allow, authorization_server, token, allow_network, deny_network, clients, client, device_flow, id_jag, " +
-		"store, key, access_token_lifetime, refresh_token_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
+		"store, key, access_token_lifetime, refresh_token_lifetime, grant_lifetime, refresh_grace, code_lifetime, login_lifetime, browser_session_lifetime, " +
 		"recheck_interval, recheck_grace, client_lifetimes, identity_assertion, portal, " + guardWords
 	siteWords = "issuer, name, resource, " + sharedWords + ", introspection_client"
 )
@@ -99,6 +99,7 @@ const (
 //
 //	    access_token_lifetime    <duration>
 //	    refresh_token_lifetime   <duration>
+//	    grant_lifetime           <duration>
 //	    refresh_grace            <duration>
 //	    code_lifetime            <duration>
 //	    login_lifetime           <duration>
@@ -298,6 +299,9 @@ func (o *Options) unmarshalOption(d *caddyfile.Dispenser) (known bool, err error
 			return true, d.Err("store needs the name of a store: caddy, redis or memory")
 		}
 		store := d.Val()
+		if _, err := caddy.GetModule("mcp_auth.stores." + store); err != nil {
+			return true, d.Errf("there is no store %s; write store caddy, store redis <url> or store memory", store)
+		}
 		module, err := caddyfile.UnmarshalModule(d, "mcp_auth.stores."+store)
 		if err != nil {
 			return true, err

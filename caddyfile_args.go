@@ -1,6 +1,7 @@
 package mcpauth
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,7 +31,11 @@ func parseDuration(d *caddyfile.Dispenser, target *caddy.Duration) error {
 	}
 	value, err := caddy.ParseDuration(text)
 	if err != nil || value < time.Second {
-		return d.Errf("%s: %q is not a duration of at least 1s; write, for example, 1h or 30d", name, text)
+		example := "1h or 30d"
+		if n, err := strconv.Atoi(text); err == nil && n > 0 {
+			example = text + "s" // the unit is what is missing
+		}
+		return d.Errf("%s: %q is not a duration of at least 1s; write, for example, %s", name, text, example)
 	}
 	*target = caddy.Duration(value)
 	return nil

@@ -255,6 +255,11 @@ func parseLocalUser(d *caddyfile.Dispenser) (LocalUser, error) {
 			if err := someArgs(d, &user.Groups); err != nil {
 				return user, err
 			}
+			for _, group := range user.Groups {
+				if !identity.ValidGroup(group) {
+					return user, d.Errf("groups %q: a group is 1 to 256 printable ASCII characters without a comma", group)
+				}
+			}
 		default:
 			return user, d.Errf("unknown option %q; user knows: name, groups", d.Val())
 		}

@@ -40,7 +40,12 @@ func parseClients(d *caddyfile.Dispenser, c *Clients) error {
 			}
 			err = parseRegistration(d, c.Registration)
 		case "scheme":
-			err = someArgs(d, &c.PrivateSchemes)
+			if err = someArgs(d, &c.PrivateSchemes); err != nil {
+				break
+			}
+			if wrong := checkSchemes(c.PrivateSchemes); wrong != nil {
+				err = d.WrapErr(wrong)
+			}
 		default:
 			return d.Errf("unknown option %q; clients knows: cimd, registration, scheme", d.Val())
 		}
@@ -92,7 +97,13 @@ func parseRegistration(d *caddyfile.Dispenser, r *Registration) error {
 		r.Disabled = true
 		return noArgs(d)
 	case "token":
-		return someArgs(d, &r.InitialAccessTokens)
+		if err := someArgs(d, &r.InitialAccessTokens); err != nil {
+			return err
+		}
+		if err := r.checkTokens(); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
 	case "redirect_host":
 		return someArgs(d, &r.RedirectHosts)
 	default:

@@ -2,8 +2,10 @@ package mcpauth
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
+	"regexp"
 
 	"github.com/caddy-mcp-auth/caddy-mcp-auth/clients"
 )
@@ -18,7 +20,7 @@ type Clients struct {
 	Registration *Registration `json:"registration,omitempty"`
 
 	// Private-use URI schemes that redirect URIs may have, in addition to those of well-known
-	// clients and to reverse domain names such as `com.example.app`.
+	// clients and to reverse domain names such as `com.example.app`. Default: none.
 	PrivateSchemes []string `json:"private_schemes,omitempty"`
 }
 
@@ -31,11 +33,11 @@ type MetadataDocuments struct {
 	// host.
 	Allow []string `json:"allow,omitempty"`
 
-	// Hosts whose documents are refused, also if allowed above.
+	// Hosts whose documents are refused, also if allowed above. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
 	// Documents by their URL, as files on this machine: for clients whose document cannot be fetched
-	// from a server.
+	// from a server. Default: none.
 	Pinned map[string]string `json:"pinned,omitempty"`
 
 	// Accept documents on this machine's loopback interface. For tests; refused unless the issuer is
@@ -62,7 +64,7 @@ type Client struct {
 	// The client id.
 	ID string `json:"id,omitempty"`
 
-	// What people call it. Optional.
+	// What people call it. Default: none.
 	Name string `json:"name,omitempty"`
 
 	// The client secret, as `{env.NAME}` or `{file./path}`, of at least 32 characters. Default: a
@@ -70,11 +72,11 @@ type Client struct {
 	Secret string `json:"secret,omitempty"`
 
 	// The public keys of a client that proves itself by signed assertions (`private_key_jwt`), as a JWK
-	// set, such as `{file./path}`. It takes the place of a secret.
+	// set, such as `{file./path}`. It takes the place of a secret. Default: none.
 	KeySet string `json:"jwks,omitempty"`
 
 	// Where it may be answered. Loopback addresses match with any port. Needed for
-	// `authorization_code`.
+	// `authorization_code`. Default: none.
 	RedirectURIs []string `json:"redirect_uris,omitempty"`
 
 	// What it may ask for tokens with: `authorization_code`, `refresh_token`, `device_code`,
@@ -107,10 +109,8 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 	if c == nil {
 		c = new(Clients)
 	}
-	for _, scheme := range c.PrivateSchemes {
-		if err := clients.CheckScheme(scheme); err != nil {
-			return s, err
-		}
+	if err := checkSchemes(c.PrivateSchemes); err != nil {
+		return s, err
 	}
 	s.config.PrivateSchemes = c.PrivateSchemes
 	registration := c.Registration
@@ -124,13 +124,16 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		}
 	}
 	s.config.RegistrationHosts = registration.RedirectHosts
+	if err := registration.checkTokens(); err != nil {
+		return s, err
+	}
 	for _, token := range registration.InitialAccessTokens {
 		secret, err := secretValue(token)
 		if err != nil {
-			return s, fmt.Errorf("initial access token: %w", err)
+			return s, fmt.Errorf("registration token: %w", err)
 		}
 		if len(secret) < 32 {
-			return s, fmt.Errorf("initial access token %s is shorter than 32 characters; make one with: openssl rand -base64 32", token)
+			return s, fmt.Errorf("registration token %s is shorter than 32 characters; make one with: openssl rand -base64 32", token)
 		}
 		s.registrationTokens = append(s.registrationTokens, sha256.Sum256([]byte(secret)))
 	}
@@ -154,6 +157,29 @@ func resolveClients(c *Clients, known []*Client) (clientSettings, error) {
 		s.config.Static = append(s.config.Static, client)
 	}
 	return s, nil
+}
+
+func checkSchemes(schemes []string) error {
+	for _, scheme := range schemes {
+		if err := clients.CheckScheme(scheme); err != nil {
+			return fmt.Errorf("scheme %s: %w", scheme, err)
+		}
+	}
+	return nil
+}
+
+// secretPlaceholder is all that may stand where a secret is meant, and so may be shown in an error.
+var secretPlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]+\}$`)
+
+// checkTokens refuses tokens that stand in the configuration itself, which is shown, copied and kept in places
+// where no secret belongs.
+func (r *Registration) checkTokens() error {
+	for _, token := range r.InitialAccessTokens {
+		if !secretPlaceholder.MatchString(token) {
+			return errors.New(`registration token is not a placeholder; write "registration token {env.NAME}" or "registration token {file./path}"`)
+		}
+	}
+	return nil
 }
 
 func (m *MetadataDocuments) resolve() (*clients.Documents, error) {

@@ -50,10 +50,14 @@ type CredentialsOAuth struct {
 	// The scopes to ask for. Default: those that the server gives unasked.
 	Scopes []string `json:"scopes,omitempty"`
 
-	// The endpoints of a server that publishes no metadata. Default: discovered.
+	// Where people are sent, at a server that publishes no metadata. Default: discovered.
 	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
-	TokenEndpoint         string `json:"token_endpoint,omitempty"`
-	RevocationEndpoint    string `json:"revocation_endpoint,omitempty"`
+
+	// Its token endpoint. Default: discovered.
+	TokenEndpoint string `json:"token_endpoint,omitempty"`
+
+	// Its revocation endpoint. Default: discovered; none where the others are given.
+	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 
 	// What the tokens are for (RFC 8707). Default: the MCP server, if `server` is one.
 	Resource string `json:"resource,omitempty"`

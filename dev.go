@@ -38,7 +38,7 @@ type Dev struct {
 	// The user's name. Default: `Developer`.
 	Name string `json:"name,omitempty"`
 
-	// The user's groups. Optional.
+	// The user's groups. Default: none.
 	Groups []string `json:"groups,omitempty"`
 
 	provider *identity.Fixed

@@ -81,12 +81,28 @@ type Introspection struct {
 	// Its address.
 	URL string `json:"url,omitempty"`
 
-	// The client as which this edge asks, and its secret, as `{env.NAME}` or `{file./path}`.
-	ClientID     string `json:"client_id,omitempty"`
+	// The client as which this edge asks. Default: none; for an endpoint that nobody else can reach.
+	ClientID string `json:"client_id,omitempty"`
+
+	// Its secret, as `{env.NAME}` or `{file./path}`. Default: none.
 	ClientSecret string `json:"client_secret,omitempty"`
 
-	// Instead, a bearer token, as `{env.NAME}` or `{file./path}`.
+	// Instead, a bearer token, as `{env.NAME}` or `{file./path}`. Default: none.
 	BearerToken string `json:"bearer_token,omitempty"`
+}
+
+// check finds credentials that lack a half. None at all are for an endpoint that nobody else can reach, such
+// as the administrative one of Ory Hydra.
+func (i *Introspection) check() error {
+	switch {
+	case i == nil:
+		return nil
+	case i.ClientID == "" && i.ClientSecret != "":
+		return errors.New(`introspection: client_id is missing; write "client_id <id>", or bearer_token in place of both`)
+	case i.ClientID != "" && i.ClientSecret == "":
+		return errors.New(`introspection: client_secret is missing; write "client_secret {env.NAME}", or bearer_token in place of both`)
+	}
+	return nil
 }
 
 // check finds what is wrong without resolving placeholders.
@@ -95,6 +111,9 @@ func (a *AuthorizationServer) check() error {
 		return errors.New("an entry of authorization_servers is null")
 	}
 	if err := a.Facade.check(a.Issuer); err != nil {
+		return fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
+	}
+	if err := a.Introspection.check(); err != nil {
 		return fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
 	}
 	if strings.Contains(a.Issuer+a.JWKS, "{") {
@@ -115,6 +134,9 @@ func (a *AuthorizationServer) check() error {
 func (a *AuthorizationServer) resolve() (*external.Server, error) {
 	if a == nil {
 		return nil, errors.New("an entry of authorization_servers is null")
+	}
+	if err := a.Introspection.check(); err != nil {
+		return nil, fmt.Errorf("authorization_server %s: %w", a.Issuer, err)
 	}
 	repl := caddy.NewReplacer()
 	config := a.config()

@@ -27,7 +27,7 @@ type Facade struct {
 	// The client id that the authorization server gave out for this site.
 	ClientID string `json:"client_id,omitempty"`
 
-	// Its client secret, as `{env.NAME}` or `{file./path}`. Empty for a public client.
+	// Its client secret, as `{env.NAME}` or `{file./path}`. Default: none; a public client.
 	ClientSecret string `json:"client_secret,omitempty"`
 
 	// What people call the authorization server. Default: the host of its issuer.
@@ -50,17 +50,21 @@ type Facade struct {
 	// Default: `false`; some refuse the parameter.
 	ResourceIndicator bool `json:"resource_indicator,omitempty"`
 
-	// Further parameters of the authorization request.
+	// Further parameters of the authorization request. Default: none.
 	AuthParams map[string]string `json:"auth_params,omitempty"`
 
 	// The redirect URL registered at the authorization server. It has to be on the site's own origin.
 	// Default: `<issuer>/oauth2/callback`.
 	RedirectURL string `json:"redirect_url,omitempty"`
 
-	// The endpoints of an authorization server that publishes no metadata. Default: discovered.
+	// Where people are sent, at an authorization server that publishes no metadata. Default: discovered.
 	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
-	TokenEndpoint         string `json:"token_endpoint,omitempty"`
-	RevocationEndpoint    string `json:"revocation_endpoint,omitempty"`
+
+	// Its token endpoint. Default: discovered.
+	TokenEndpoint string `json:"token_endpoint,omitempty"`
+
+	// Its revocation endpoint. Default: discovered; none where the others are given.
+	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 }
 
 // facadeClient is a Facade with its placeholders resolved.

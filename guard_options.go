@@ -14,7 +14,7 @@ import (
 // GuardOptions are the settings of what stands before the protected resources. A limit of 0 is off; one
 // that is not given is the default.
 type GuardOptions struct {
-	// How long streams live and how many there may be.
+	// How long streams live and how many there may be. Default: as for each of its options.
 	Streams *Streams `json:"streams,omitempty"`
 
 	// The web pages whose scripts may use the protected resources, each as a whole origin such as

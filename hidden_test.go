@@ -2,6 +2,8 @@ package mcpauth
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,6 +52,38 @@ func TestNoMatcherHidesTheEndpoints(t *testing.T) {
 			err = caddy.Validate(&config)
 			if (err != nil) != tc.hidden || err != nil && !strings.Contains(err.Error(), "no client can sign in") {
 				t.Errorf("got %v, hidden %v", err, tc.hidden)
+			}
+		})
+	}
+}
+
+// What no request could be answered for is told before the first one (derived.go tells it then).
+func TestASiteWithoutTLSNeedsItsIssuer(t *testing.T) {
+	for _, tc := range []struct {
+		name, site, issuer string
+		warned             bool
+	}{
+		{"a host without TLS", "http://mcp.example.com", "", true},
+		{"with its issuer", "http://mcp.example.com", "issuer https://mcp.example.com", false},
+		{"a host with TLS", "mcp.example.com", "", false},
+		{"this computer", "http://localhost:8080", "", false},
+		{"every host", ":8080", "", false},
+		{"this computer among others", "http://mcp.example.com, http://localhost", "", false},
+		{"a host that is not known yet", "http://{$TEST_HOST:*.example.com}", "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			log := filepath.Join(t.TempDir(), "log")
+			err := validate(t, "{\nlog {\noutput file "+log+"\n}\n}\n"+
+				tc.site+" {\nmcp_auth {\n"+tc.issuer+"\noidc https://idp.example.com {\nclient_id edge\n}\nallow any\n}\n}\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(log)
+			if err != nil || len(text) == 0 {
+				t.Fatalf("the log: %q, %v", text, err)
+			}
+			if strings.Contains(string(text), "will answer no request") != tc.warned {
+				t.Errorf("logged %s", text)
 			}
 		})
 	}

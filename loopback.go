@@ -74,6 +74,7 @@ func (h *Handler) refuseOutsiders(w http.ResponseWriter, r *http.Request) bool {
 	if err == nil {
 		return false
 	}
+	collectors.Refused(string(reasonOutsider))
 	h.recordDenial(r, reasonOutsider, audit.Event{})
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "mcp_auth: this site is in development mode, which lets in everybody who asks and so answers on "+

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -104,6 +105,40 @@ func TestDevelopmentModeAnswersOnThisComputerOnly(t *testing.T) {
 }
 
 // A laptop's site may keep its address and its store when it gets a real sign-in.
+func TestRefusalsOfDevelopmentModeAreCounted(t *testing.T) {
+	h, _ := newDevHandler(t)
+	registry := prometheus.NewRegistry()
+	if err := collectors.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n float64) {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				for _, label := range metric.GetLabel() {
+					if family.GetName() == "caddy_mcp_auth_requests_refused_total" && label.GetValue() == string(reasonOutsider) {
+						n += metric.GetCounter().GetValue()
+					}
+				}
+			}
+		}
+		return n
+	}
+	before := count()
+	for range 2 {
+		r := arrival("http://localhost:8080/mcp", "127.0.0.1:51234", "127.0.0.1:8080", "evil.example", nil)
+		if err := h.ServeHTTP(httptest.NewRecorder(), r, new(upstream)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if counted := count() - before; counted != 2 {
+		t.Errorf("counted %v of 2", counted)
+	}
+}
+
 func TestDevelopmentTokensEndWithDevelopmentMode(t *testing.T) {
 	dev, _ := newDevHandler(t)
 	devSite, err := dev.newSite(testIssuer)

@@ -139,6 +139,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := checkGroups(h.providers, rules...); err != nil {
 		return err
 	}
+	warnOfPublicDomains(rules, h.logger)
 	if h.clients, err = resolveClients(h.Clients, h.KnownClients); err != nil {
 		return err
 	}
@@ -159,15 +160,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.reachable(ctx); err != nil {
 		return err
 	}
+	h.warnUnaddressable(ctx)
 	endStreamsAtExit(ctx)
 	if h.dev {
 		h.warnDev()
 	}
 
-	if h.gated() {
-		if err := checkTrustedProxies(ctx); err != nil {
-			return err
-		}
+	if err := checkTrustedProxies(ctx); err != nil {
+		return err
 	}
 	warnOfExpired(h.Options.tokens, time.Now(), h.logger)
 	if h.Issuer == "" && !h.protection().oauth() {

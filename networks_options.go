@@ -61,7 +61,7 @@ var strangers = [][]string{
 }
 
 // checkTrustedProxies refuses a server that believes everybody's X-Forwarded-For: clients could then
-// choose the address by which they are let in. Caddy does not tell whom it trusts, so it is asked about
+// choose the address by which they are let in, limited and written into logs. Caddy does not tell whom it trusts, so it is asked about
 // some whom nobody should.
 func checkTrustedProxies(ctx caddy.Context) error {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -80,11 +80,4 @@ func checkTrustedProxies(ctx caddy.Context) error {
 		}
 	}
 	return nil
-}
-
-// gated reports whether addresses decide about anything.
-func (h *Handler) gated() bool {
-	return h.Options.networks != nil ||
-		slices.ContainsFunc(h.Resources, func(r *Resource) bool { return !r.Networks.empty() }) ||
-		slices.ContainsFunc(h.Options.tokens, func(t *serviceToken) bool { return len(t.config.Networks) > 0 })
 }

@@ -23,15 +23,15 @@ type Options struct {
 	// redirect URL: `<issuer>/oauth2/callback` for the first one that takes redirects,
 	// `<issuer>/oauth2/callback/<id>` for the others. `dev` is development mode, for a laptop, and
 	// stands alone. One is needed, or one of the other ways to protect a site: authorization servers,
-	// tokens or networks.
+	// tokens or networks. Default: none.
 	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=mcp_auth.providers inline_key=provider"`
 
 	// The authorization servers that somebody else runs, instead of providers: this site then accepts
-	// their tokens and issues none.
+	// their tokens and issues none. Default: none.
 	AuthorizationServers []*AuthorizationServer `json:"authorization_servers,omitempty"`
 
 	// Tokens for programs that cannot sign in. Without providers and authorization servers, these are
-	// the only ones.
+	// the only ones. Default: none.
 	Tokens []*Token `json:"tokens,omitempty"`
 
 	// From where requests are taken: those for the protected resources and for every endpoint.
@@ -41,10 +41,10 @@ type Options struct {
 	// development mode: nobody is let in by default.
 	Allow *Allow `json:"allow,omitempty"`
 
-	// How MCP clients may become known.
+	// How MCP clients may become known. Default: by describing or by registering themselves.
 	Clients *Clients `json:"clients,omitempty"`
 
-	// MCP clients that the operator registered.
+	// MCP clients that the operator registered. Default: none.
 	KnownClients []*Client `json:"known_clients,omitempty"`
 
 	// Identity providers whose assertions clients may come with (ID-JAG). Default: none.
@@ -128,13 +128,13 @@ type Options struct {
 // Allow lists who may sign in. A person needs to match one entry.
 type Allow struct {
 	// Domains of verified e-mail addresses. `example.com` does not cover subdomains;
-	// `*.example.com` covers them only.
+	// `*.example.com` covers them only. Default: none.
 	Domains []string `json:"domains,omitempty"`
 
-	// Verified e-mail addresses.
+	// Verified e-mail addresses. Default: none.
 	Emails []string `json:"emails,omitempty"`
 
-	// Groups, as the identity provider names them.
+	// Groups, as the identity provider names them. Default: none.
 	Groups []string `json:"groups,omitempty"`
 
 	// Everyone who has an account at the identity provider. With a public provider this is

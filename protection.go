@@ -23,8 +23,8 @@ var (
 	errNoRule           = errors.New(`no allow rule: nobody could sign in; add "allow domain example.com", or "allow any" for everyone with an account at the provider`)
 	errTwoServers       = errors.New(`authorization_server leaves issuing tokens to somebody else, while oidc, github and local make this site issue its own; keep one of the two`)
 	errAssertionIssuer  = errors.New(`identity_assertion names the issuer that vouches for a caller; add "issuer https://<public host>"`)
-	errEverybodyTrusted = errors.New("trusted_proxies of this server believe every client about its own address, so networks would keep nobody out; " +
-		"write the addresses of your proxies there")
+	errEverybodyTrusted = errors.New("trusted_proxies of this server believe every client about its own address, so networks and limits would keep nobody out, " +
+		"and logs would say what strangers like; write the addresses of your proxies there")
 	errOpenOrigins = errors.New(`"origins *" would let every web page that somebody inside opens use the server, since no token is needed here; name the origins`)
 )
 

@@ -258,7 +258,7 @@ func TestStreamsOfAnOpenSite(t *testing.T) {
 	}
 }
 
-func TestProxiesOfEverybodySpoilNetworks(t *testing.T) {
+func TestProxiesOfEverybodyAreRefused(t *testing.T) {
 	t.Setenv("CI_TOKEN", "ci-0123456789abcdefghijklmnopqrstuvwxyz")
 	for _, tc := range []struct {
 		name, proxies, block string
@@ -269,7 +269,8 @@ func TestProxiesOfEverybodySpoilNetworks(t *testing.T) {
 		{"everybody by IPv6", "10.0.0.2/32 ::/0", "allow_network private_ranges", true},
 		{"everybody, for one resource", "0.0.0.0/0", "resource /a {\nallow_network private_ranges\n}", true},
 		{"everybody, for one token", "0.0.0.0/0", "token ci {\nvalue {env.CI_TOKEN}\nnetworks 10.0.0.0/8\n}", true},
-		{"everybody, where no address decides", "0.0.0.0/0", "token ci {\nvalue {env.CI_TOKEN}\n}", false},
+		{"a proxy, where addresses decide about limits only", "10.0.0.2/32", "token ci {\nvalue {env.CI_TOKEN}\n}", false},
+		{"everybody, where addresses decide about limits only", "0.0.0.0/0", "token ci {\nvalue {env.CI_TOKEN}\n}", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := validate(t, "{\nservers {\ntrusted_proxies static "+tc.proxies+"\n}\n}\n:8080 {\nmcp_auth {\n"+tc.block+"\n}\n}\n")

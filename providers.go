@@ -40,7 +40,7 @@ type OIDC struct {
 	// The client id that the provider gave out for this edge.
 	ClientID string `json:"client_id,omitempty"`
 
-	// The client secret, as `{env.NAME}` or `{file./path}`. Empty for a public client.
+	// The client secret, as `{env.NAME}` or `{file./path}`. Default: none; a public client.
 	ClientSecret string `json:"client_secret,omitempty"`
 
 	// The scopes to ask for. Default: `openid email profile`.
@@ -62,18 +62,19 @@ type OIDC struct {
 	TrustUnverifiedEmail bool `json:"trust_unverified_email,omitempty"`
 
 	// Accept only accounts of these Google Workspace domains (the `hd` claim), in addition to the
-	// allow rules.
+	// allow rules. Default: any account.
 	HostedDomains []string `json:"hosted_domains,omitempty"`
 
 	// E-mail domains whose people sign in here. Where there are several providers, an address at
-	// one of these domains saves the choice. It decides nothing else: see the allow rules.
+	// one of these domains saves the choice. It decides nothing else: see the allow rules. Default:
+	// none.
 	Domains []string `json:"domains,omitempty"`
 
 	// Throw the provider's refresh tokens away and never ask about a person again after the
 	// sign-in. Default: `false`.
 	DisableRecheck bool `json:"disable_recheck,omitempty"`
 
-	// Further parameters of the authorization request.
+	// Further parameters of the authorization request. Default: none.
 	AuthParams map[string]string `json:"auth_params,omitempty"`
 
 	// Signature algorithms accepted in ID tokens. Default: `RS256 ES256 EdDSA`.
@@ -177,10 +178,10 @@ type LocalUser struct {
 	// The password's hash, as `caddy hash-password` makes it.
 	Hash string `json:"hash,omitempty"`
 
-	// The person's name. Optional.
+	// The person's name. Default: none.
 	Name string `json:"name,omitempty"`
 
-	// The person's groups. Optional.
+	// The person's groups. Default: none.
 	Groups []string `json:"groups,omitempty"`
 }
 

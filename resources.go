@@ -19,11 +19,11 @@ type Resource struct {
 	// itself and everything below. A legacy HTTP+SSE server lists its message path too.
 	Paths []string `json:"paths,omitempty"`
 
-	// What people call it; shown on the consent page. Optional.
+	// What people call it; shown on the consent page. Default: none.
 	Name string `json:"name,omitempty"`
 
 	// The scopes that exist here. Clients ask for them, people consent to them, tokens carry them.
-	// Optional.
+	// Default: none.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// The scopes that a client is told to ask for first, and that it gets when it asks for none.
@@ -37,13 +37,14 @@ type Resource struct {
 	// Which scopes each scope includes, directly; what those include follows. Default: none.
 	Implies map[string][]string `json:"implies,omitempty"`
 
-	// Who may use this resource, in addition to the site's own rules. Optional.
+	// Who may use this resource, in addition to the site's own rules. Default: whoever
+	// those let in.
 	Allow *Allow `json:"allow,omitempty"`
 
 	// From where requests for this resource are taken, in addition to what the site says.
 	Networks
 
-	// Put a credential of each person on the requests that reach the upstream. Optional.
+	// Put a credential of each person on the requests that reach the upstream. Default: none.
 	Credentials *Credentials `json:"credentials,omitempty"`
 
 	policy   *access.Policy

@@ -22,7 +22,7 @@ type Token struct {
 	// The token, as `{env.NAME}` or `{file./path}`, of at least 32 characters.
 	Value string `json:"value,omitempty"`
 
-	// Instead of the token, its SHA-256 in hexadecimal.
+	// Instead of the token, its SHA-256 in hexadecimal. Default: that of `value`.
 	SHA256 string `json:"sha256,omitempty"`
 
 	// The resources that it opens, by their paths. Default: all of the site.
@@ -57,7 +57,8 @@ func (t *Token) check() error {
 		return fmt.Errorf("token %s: %w", t.Name, err)
 	}
 	if _, err := access.NewNetworks(t.Networks, nil); err != nil {
-		return fmt.Errorf("token %s: networks: %w", t.Name, err)
+		// The option is another one here than where networks have one of their own.
+		return fmt.Errorf("token %s: networks %s", t.Name, strings.TrimPrefix(err.Error(), "allow_network "))
 	}
 	if _, err := t.expiry(); err != nil {
 		return fmt.Errorf("token %s: %w", t.Name, err)
@@ -175,7 +176,7 @@ func warnOfExpired(tokens []*serviceToken, now time.Time, logger *zap.Logger) {
 	for _, t := range tokens {
 		if expires := t.token.Expires; !expires.IsZero() && !now.Before(expires) {
 			logger.Warn("a service token has expired; remove it or give it a new value and date",
-				zap.String("token", t.config.Name), zap.Time("expired", expires))
+				zap.String("token", t.config.Name), zap.String("expires", t.config.Expires))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -35,7 +36,12 @@ func (r Reason) String() string {
 }
 
 // Denied is the answer for somebody who signed in but is not on the allow-list.
-type Denied struct{ Reason Reason }
+type Denied struct {
+	Reason Reason
+	// Rules says for logs which rules did not fit, in the words of the configuration; of a long list
+	// only the beginning. The person is not told: the list is none of their business.
+	Rules string
+}
 
 // Error implements error. The text is for the person who signed in.
 func (d *Denied) Error() string {
@@ -78,11 +84,30 @@ func (p *Policy) Check(u identity.User) (rule string, err error) {
 	switch {
 	case !p.NeedsEmail():
 	case u.Email == "":
-		return "", &Denied{NoEmail}
+		return "", &Denied{NoEmail, "no e-mail address, and " + p.Unmatched()}
 	case !u.EmailVerified:
-		return "", &Denied{UnverifiedEmail}
+		return "", &Denied{UnverifiedEmail, "e-mail address not verified, and " + p.Unmatched()}
 	}
-	return "", &Denied{NotAllowed}
+	return "", &Denied{NotAllowed, p.Unmatched()}
+}
+
+// enoughRules is how long a list of rules may grow in a log before the others are only counted.
+const enoughRules = 200
+
+// Unmatched says for logs that no rule fits, and which there are. It is bounded: a rule has at most some
+// 260 bytes.
+func (p *Policy) Unmatched() string {
+	text := []byte("no allow rule matches: ")
+	for i, r := range p.rules {
+		if len(text) > enoughRules {
+			return fmt.Sprintf("%s and %d more", text, len(p.rules)-i)
+		}
+		if i > 0 {
+			text = append(text, ", "...)
+		}
+		text = append(text, r.String()...)
+	}
+	return string(text)
 }
 
 // Allows reports whether the policy lets in the owner of a token: email is the VerifiedEmail of

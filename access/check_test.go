@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -91,11 +92,43 @@ func TestCheckWithoutEmailRules(t *testing.T) {
 func TestDeniedSpeaksToPeople(t *testing.T) {
 	texts := map[string]bool{}
 	for _, r := range []Reason{NotAllowed, NoEmail, UnverifiedEmail} {
-		text := (&Denied{r}).Error()
+		text := (&Denied{Reason: r}).Error()
 		if !strings.HasPrefix(text, "your ") || texts[text] || texts[r.String()] {
 			t.Errorf("%v: got %q", r, text)
 		}
 		texts[text], texts[r.String()] = true, true
+	}
+}
+
+func TestDeniedNamesTheRulesForTheLog(t *testing.T) {
+	many := make([]Rule, 500)
+	for i := range many {
+		many[i] = Rule{Group, fmt.Sprintf("team-%03d", i)}
+	}
+	bob := identity.User{Email: "bob@other.example", EmailVerified: true}
+	for _, tc := range []struct {
+		name string
+		user identity.User
+		list []Rule
+		want string
+	}{
+		{"every rule", bob, []Rule{{Domain, "Example.com"}, {Group, "engineering"}}, "no allow rule matches: domain example.com, group engineering"},
+		{"an address that is not verified", identity.User{Email: "ann@example.com"}, []Rule{{Email, "ann@example.com"}},
+			"e-mail address not verified, and no allow rule matches: email ann@example.com"},
+		{"an account without an address", identity.User{}, []Rule{{Domain, "*.example.com"}},
+			"no e-mail address, and no allow rule matches: domain *.example.com"},
+		{"of a long list the beginning", bob, many, "no allow rule matches: group team-000, "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var d *Denied
+			_, err := policy(t, tc.list...).Check(tc.user)
+			if !errors.As(err, &d) {
+				t.Fatalf("got %v", err)
+			}
+			if got := d.Rules; got != tc.want && (len(tc.list) < 3 || !strings.HasPrefix(got, tc.want) || !strings.HasSuffix(got, " more") || len(got) > 300) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
 	}
 }
 

@@ -201,8 +201,11 @@ func TestAPersonWhoMayNotComeIn(t *testing.T) {
 			if b.cookies[sessionCookie] != "" {
 				t.Error("a session began")
 			}
-			if events := w.trail.of(audit.SignIn); len(events) != 1 || events[0].Allowed {
+			if events := w.trail.of(audit.SignIn); len(events) != 1 || events[0].Allowed || !strings.Contains(events[0].Reason, "no allow rule matches: ") {
 				t.Errorf("recorded %v", events)
+			}
+			if strings.Contains(a.body, "no allow rule") {
+				t.Error("the page tells the rules")
 			}
 		})
 	}

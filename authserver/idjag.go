@@ -146,7 +146,7 @@ func (s *Server) admitAsserted(r *http.Request, issuer AssertionIssuer, a identi
 		_, err = s.admits(g.Resource, a.User)
 	}
 	if err != nil {
-		event.Reason = err.Error()
+		event.Reason = rulesAgainst(err)
 		s.Audit.Record(r.Context(), event)
 		return invalidGrant("this person may not use this server; ask its operator").known()
 	}

@@ -99,10 +99,7 @@ func (s *Server) signInView(r *http.Request, l login, state, email string) pages
 }
 
 // recordPassword records a failed attempt without the address that was typed: people type their
-// password there.
+// password there. Of many from one network address the first in each minute is recorded.
 func (s *Server) recordPassword(r *http.Request, l login, reason string) {
-	s.Audit.Record(r.Context(), audit.Event{
-		Type: audit.SignIn, Reason: reason, Provider: l.Provider,
-		Resource: l.Request.Resource, ClientAddr: s.ClientAddr(r),
-	})
+	s.recordSampled(r, audit.Event{Type: audit.SignIn, Reason: reason, Provider: l.Provider, Resource: l.Request.Resource})
 }

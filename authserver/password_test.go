@@ -54,9 +54,12 @@ func TestSigningInWithAPassword(t *testing.T) {
 			t.Errorf("status %d, Retry-After %q", a.status, a.header.Get("Retry-After"))
 		}
 	})
-	t.Run("records no address that was typed", func(t *testing.T) {
+	t.Run("records each reason once a minute, and no address that was typed", func(t *testing.T) {
+		for range 5 {
+			b.password(state, "alice@example.com", "hunter2")
+		}
 		events := w.trail.of(audit.SignIn)
-		if len(events) != 3 {
+		if len(events) != 2 || events[0].Reason == events[1].Reason {
 			t.Fatalf("recorded %v", events)
 		}
 		for _, e := range events {

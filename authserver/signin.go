@@ -24,7 +24,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request, p identity.Provi
 		err = s.admitsTo(l.Request, user)
 	}
 	if err != nil {
-		event.Reason = err.Error()
+		event.Reason = rulesAgainst(err)
 		s.Audit.Record(r.Context(), event)
 		s.discard(r.Context(), user.Upstream)
 		s.problem(w, r, deniedProblem(err, user))
@@ -99,6 +99,15 @@ func (s *Server) admits(uri string, user identity.User) (string, error) {
 	return resource.Policy.Check(user)
 }
 
+// rulesAgainst tells the audit log why somebody is not let in, in the words of the configuration.
+func rulesAgainst(err error) string {
+	var denied *access.Denied
+	if errors.As(err, &denied) {
+		return denied.Rules
+	}
+	return err.Error()
+}
+
 // finish answers a request that was consented to, for a person who is signed in: with a code, or by
 // letting a device in.
 func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.Client, req request, browser *sessions.Browser) {
@@ -110,7 +119,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, client *clients.
 	}
 	if resource.Policy != nil && !resource.Policy.Allows(user.Email, joinGroups(user.Groups)) {
 		s.Audit.Record(r.Context(), audit.Event{
-			Type: audit.AccessDenied, Reason: "not on the allow-list of the resource", Subject: user.Subject, Email: user.Email,
+			Type: audit.AccessDenied, Reason: resource.Policy.Unmatched(), Subject: user.Subject, Email: user.Email,
 			ClientID: client.Label(), ClientName: client.Name, Resource: resource.URI, ClientAddr: s.ClientAddr(r),
 		})
 		s.problem(w, r, notAllowed(user.Email))

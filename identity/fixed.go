@@ -32,10 +32,10 @@ func NewFixed(id, name, issuer string, user User) (*Fixed, error) {
 		return nil, errors.New("fixed user: issuer is empty")
 	}
 	if !ValidEmail(user.Email) {
-		return nil, fmt.Errorf("fixed user %q: %w", user.Email, errEmail)
+		return nil, fmt.Errorf("%s %q: %w", id, user.Email, errEmail)
 	}
 	if err := checkGroups(user.Groups); err != nil {
-		return nil, fmt.Errorf("fixed user %q: %w", user.Email, err)
+		return nil, fmt.Errorf("%s %q: %w", id, user.Email, err)
 	}
 	email := asciiLower(user.Email)
 	return &Fixed{id: id, name: name, user: User{
