@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -54,4 +55,20 @@ type Store interface {
 	// is done, then it returns nil; it returns an error if it can keep its promise no more, and
 	// the caller starts it again.
 	Watch(ctx context.Context, prefix string, fn func(key string, value []byte)) error
+}
+
+// ValidKey reports whether key is one that a Store is given: segments of lower-case letters, digits and
+// underscores with slashes between them. Nothing else may get into file names, patterns or channels.
+func ValidKey(key string) bool {
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == "" {
+			return false
+		}
+		for i := range len(segment) {
+			if c := segment[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
 }

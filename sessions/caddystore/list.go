@@ -39,7 +39,7 @@ func (s *Store) keys(ctx context.Context, prefix string) ([]string, error) {
 		return nil, err
 	}
 	folder, ok := strings.CutSuffix(prefix, "/")
-	if prefix != "" && (!ok || !validKey(folder)) {
+	if prefix != "" && (!ok || !sessions.ValidKey(folder)) {
 		return nil, fmt.Errorf("listing: %q is not a prefix", prefix)
 	}
 	paths, err := s.paths(ctx, strings.TrimSuffix(root+folder, "/"))
@@ -52,7 +52,7 @@ func (s *Store) keys(ctx context.Context, prefix string) ([]string, error) {
 		if !ok {
 			continue
 		}
-		if key, ok = strings.CutSuffix(key, suffix); ok && validKey(key) {
+		if key, ok = strings.CutSuffix(key, suffix); ok && sessions.ValidKey(key) {
 			keys = append(keys, key)
 		}
 	}

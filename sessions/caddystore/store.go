@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -197,24 +196,10 @@ func recordPath(ctx context.Context, key string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if !validKey(key) {
+	if !sessions.ValidKey(key) {
 		return "", fmt.Errorf("addressing a record: %q is not a key", key)
 	}
 	return root + key + suffix, nil
-}
-
-func validKey(key string) bool {
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment == "" {
-			return false
-		}
-		for i := range len(segment) {
-			if c := segment[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 var _ sessions.Store = (*Store)(nil)

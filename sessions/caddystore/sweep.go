@@ -125,7 +125,7 @@ func (s *Store) sweepPath(ctx context.Context, path string) error {
 		return nil
 	}
 	key, ok := strings.CutSuffix(strings.TrimPrefix(path, root), suffix)
-	if ok && validKey(key) {
+	if ok && sessions.ValidKey(key) {
 		return s.sweepRecord(ctx, key, path)
 	}
 	return s.sweepRemnant(ctx, path)

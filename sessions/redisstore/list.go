@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 const (
@@ -50,7 +52,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]string, error) {
 // scan calls fn with the keys below prefix, page by page; it may name a key several times. Calls of fn do
 // not overlap.
 func (s *Store) scan(ctx context.Context, client redis.UniversalClient, prefix string, fn func(keys []string)) error {
-	if folder, ok := strings.CutSuffix(prefix, "/"); prefix != "" && (!ok || !validKey(folder)) {
+	if folder, ok := strings.CutSuffix(prefix, "/"); prefix != "" && (!ok || !sessions.ValidKey(folder)) {
 		return fmt.Errorf("listing: %q is not a prefix", prefix)
 	}
 	if err := ctx.Err(); err != nil {
@@ -85,7 +87,7 @@ func (s *Store) scanNode(ctx context.Context, client *redis.Client, prefix strin
 		}
 		keys := page[:0]
 		for _, name := range page {
-			if key := strings.TrimPrefix(name, s.opts.Prefix); validKey(key) {
+			if key := strings.TrimPrefix(name, s.opts.Prefix); sessions.ValidKey(key) {
 				keys = append(keys, key)
 			}
 		}

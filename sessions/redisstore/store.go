@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -121,7 +120,7 @@ func (s *Store) load(ctx context.Context, key string) (version string, value []b
 
 // call bounds the time of one exchange with the server and says what failed.
 func (s *Store) call(ctx context.Context, doing, key string, fn func(ctx context.Context) error) error {
-	if !validKey(key) {
+	if !sessions.ValidKey(key) {
 		return fmt.Errorf("%s a record: %q is not a key", doing, key)
 	}
 	err := s.exchange(ctx, fn)
@@ -176,21 +175,6 @@ func milliseconds(ttl time.Duration) int64 {
 		return 0
 	}
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
-}
-
-// validKey keeps everything else out of patterns and channels.
-func validKey(key string) bool {
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment == "" {
-			return false
-		}
-		for i := range len(segment) {
-			if c := segment[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 var _ sessions.Store = (*Store)(nil)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/caddy-mcp-auth/caddy-mcp-auth/sessions"
 )
 
 // patience is how many probe intervals an announcement may take. Together with listing anew it has to fit into the two
@@ -107,7 +109,7 @@ func receive(ctx context.Context, sub *redis.PubSub, prefix, probes string, in *
 			return errDeaf
 		case m.Channel == probes:
 			in.probes.Add(1)
-		case strings.HasPrefix(m.Payload, prefix) && validKey(m.Payload):
+		case strings.HasPrefix(m.Payload, prefix) && sessions.ValidKey(m.Payload):
 			in.add([]string{m.Payload})
 		}
 	}
