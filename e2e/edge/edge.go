@@ -227,15 +227,18 @@ func (e *Edge) run() {
 }
 
 func (e *Edge) listens() bool {
-	for _, a := range []struct{ network, address string }{
-		{"tcp", e.Addr()}, {"unix", e.admin()},
-	} {
-		conn, err := net.DialTimeout(a.network, a.address, time.Second)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
+	// The admin endpoint tells the configuration once all of it has been started. Before that a handshake
+	// would find Caddy's TLS app half made.
+	resp, err := e.ask("/config/")
+	if err != nil {
+		return false
 	}
+	_ = resp.Body.Close()
+	conn, err := net.DialTimeout("tcp", e.Addr(), time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
 	return !e.secure || e.certified()
 }
 

@@ -14,13 +14,7 @@ import (
 // endpoint; 0 if there is none yet.
 func (e *Edge) Metric(series string) float64 {
 	e.t.Helper()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", e.admin())
-		},
-	}}
-	resp, err := client.Get("http://localhost/metrics")
+	resp, err := e.ask("/metrics")
 	if err != nil {
 		e.t.Errorf("reading metrics: %v", err)
 		return 0
@@ -40,4 +34,15 @@ func (e *Edge) Metric(series string) float64 {
 		}
 	}
 	return 0
+}
+
+// ask sends a GET to the admin endpoint.
+func (e *Edge) ask(path string) (*http.Response, error) {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", e.admin())
+		},
+	}}
+	return client.Get("http://localhost" + path)
 }
