@@ -83,7 +83,7 @@ func Start(t testing.TB, c Config) *Edge {
 	}
 	e.env = []string{
 		"HOME=" + dir, "XDG_DATA_HOME=" + filepath.Join(dir, "data"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
-		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "GORACE=halt_on_error=0",
+		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, raceOptions,
 	}
 	for name, value := range c.Env {
 		e.env = append(e.env, name+"="+value)
@@ -93,8 +93,8 @@ func Start(t testing.TB, c Config) *Edge {
 		if t.Failed() {
 			t.Logf("log of the edge:\n%s", e.logs)
 		}
-		if strings.Contains(e.logs.String(), "WARNING: DATA RACE") {
-			t.Errorf("the edge has a data race:\n%s", e.logs)
+		for _, race := range races(e.logs.String()) {
+			t.Errorf("the edge has a data race:\n%s", race)
 		}
 		_ = os.RemoveAll(dir)
 	})
@@ -198,6 +198,9 @@ func (e *Edge) Command(args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, e.binary, args...)
 	cmd.Env, cmd.Dir = e.env, e.dir
 	out, err := cmd.CombinedOutput()
+	if found := races(string(out)); err == nil && len(found) > 0 {
+		err = errors.New("a data race in the command")
+	}
 	return string(out), err
 }
 
