@@ -153,6 +153,7 @@ func (h *Handler) newSite(issuer string) (*site, error) {
 		SiteName:   h.siteName(issuer),
 		Audit:      h.audit,
 		OnToken:    collectors.TokenIssued,
+		OnRepeated: collectors.Decided,
 		Logger:     h.logger,
 		Now:        time.Now,
 	}

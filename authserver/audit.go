@@ -13,8 +13,11 @@ import (
 func (s *Server) recordSampled(r *http.Request, e audit.Event) {
 	e.ClientAddr = s.ClientAddr(r)
 	key := string(e.Type) + "\x00" + e.Reason + "\x00" + e.ClientID + "\x00" + e.ClientAddr
-	if s.samples.First(key, s.Now()) {
+	switch {
+	case s.samples.First(key, s.Now()):
 		s.Audit.Record(r.Context(), e)
+	case s.OnRepeated != nil:
+		s.OnRepeated(e)
 	}
 }
 

@@ -29,7 +29,8 @@ func (b *browser) password(state, email, password string) answer {
 
 func TestSigningInWithAPassword(t *testing.T) {
 	p := new(passwords)
-	w := newWorld(t, withPasswords(p))
+	repeated := 0
+	w := newWorld(t, withPasswords(p), func(c *Config) { c.OnRepeated = func(audit.Event) { repeated++ } })
 	b := w.newBrowser()
 	state := b.toPassword()
 
@@ -61,6 +62,10 @@ func TestSigningInWithAPassword(t *testing.T) {
 		events := w.trail.of(audit.SignIn)
 		if len(events) != 2 || events[0].Reason == events[1].Reason {
 			t.Fatalf("recorded %v", events)
+		}
+		// Two before, one that had to wait, and five here: what the log is spared is still counted.
+		if got := len(events) + repeated; got != 8 {
+			t.Errorf("%d attempts were told of, want 8", got)
 		}
 		for _, e := range events {
 			if e.Allowed || e.Email != "" || e.Reason == "" || e.Resource != github {

@@ -193,6 +193,10 @@ type Config struct {
 	// OnToken is told the grant type of every access token that is issued. May be nil.
 	OnToken func(grantType string)
 
+	// OnRepeated is told of what the audit log is spared, since it was recorded less than a minute ago. May
+	// be nil.
+	OnRepeated func(audit.Event)
+
 	Audit  audit.Recorder
 	Logger *zap.Logger
 	Now    func() time.Time

@@ -73,14 +73,20 @@ type recorder struct {
 
 // Record implements audit.Recorder.
 func (r recorder) Record(ctx context.Context, e audit.Event) {
-	if e.Type == audit.SignIn {
-		outcome := "refused"
-		if e.Allowed {
-			outcome = "allowed"
-		}
-		r.collectors.signIns.WithLabelValues(outcome).Inc()
-	}
+	r.collectors.Decided(e)
 	r.next.Record(ctx, e)
+}
+
+// Decided counts a decision. Those that a recorder is told of are counted already.
+func (c *Collectors) Decided(e audit.Event) {
+	if e.Type != audit.SignIn {
+		return
+	}
+	outcome := "refused"
+	if e.Allowed {
+		outcome = "allowed"
+	}
+	c.signIns.WithLabelValues(outcome).Inc()
 }
 
 // Interface guard

@@ -58,11 +58,12 @@ func TestCountersSurviveAReload(t *testing.T) {
 	c.Refused("origin")
 	record.Record(t.Context(), audit.Event{Type: audit.SignIn, Reason: "anything"})
 	record.Record(t.Context(), audit.Event{Type: audit.Consent, Allowed: true})
+	c.Decided(audit.Event{Type: audit.SignIn}) // counted, and not recorded
 
 	const want = `caddy_mcp_auth_requests_refused_total reason=no_token ||
 caddy_mcp_auth_requests_refused_total reason=origin |
 caddy_mcp_auth_signins_total outcome=allowed |
-caddy_mcp_auth_signins_total outcome=refused |
+caddy_mcp_auth_signins_total outcome=refused ||
 caddy_mcp_auth_streams_ended_total cause=expired |
 caddy_mcp_auth_streams_open |
 caddy_mcp_auth_tokens_issued_total grant_type=refresh_token |
